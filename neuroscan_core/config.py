@@ -1,0 +1,277 @@
+"""The one configuration file: every key, its default, its limits and its meaning.
+
+The file is YAML. It is read once, checked whole and passed down; nothing else reads files or the environment for
+settings. `docs/configuration.md` is generated from this module (`neuroscan config reference`).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neuroscan_core.domain.errors import ConfigurationError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+AETitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TlsConfig(Section):
+    """DICOM TLS (PS3.15 B.12: BCP 195)."""
+
+    certificate: Path = Field(description="Certificate chain in PEM that this node shows.")
+    key: Path = Field(description="Private key in PEM.")
+    ca: Path | None = Field(None, description="Certificates in PEM that the peer's certificate must be signed by.")
+    require_peer_certificate: bool = Field(True, description="Refuse a peer without a valid certificate of its own.")
+
+
+class AllowConfig(Section):
+    """Who may send. An empty list allows everyone."""
+
+    calling_ae: tuple[AETitle, ...] = Field((), description="Calling AE titles that may associate.")
+    called_ae: tuple[AETitle, ...] = Field((), description="Called AE titles that are answered; empty: any.")
+    peers: tuple[str, ...] = Field((), description="Addresses or networks (CIDR) that may connect.")
+
+
+class LimitsConfig(Section):
+    """What one peer may use."""
+
+    max_associations: int = Field(16, ge=1, le=1000, description="Associations at once; more are refused (transient).")
+    max_pdu_bytes: int = Field(262144, ge=4096, le=1 << 24, description="Largest PDU that is accepted.")
+    max_object_bytes: int = Field(2 << 30, ge=1 << 20, description="Largest object that is accepted.")
+    acse_timeout_s: float = Field(30, gt=0, description="Wait for association messages.")
+    dimse_timeout_s: float = Field(60, gt=0, description="Wait for the rest of a DIMSE message.")
+    network_timeout_s: float = Field(120, gt=0, description="Idle time after which an association is aborted.")
+
+
+class GatewayConfig(Section):
+    """The DICOM storage SCP."""
+
+    ae_title: AETitle = Field("NEUROSCAN", description="AE title of this node.")
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a scanner is another machine
+    port: Port = Field(11112, description="Port to listen on.")
+    allow: AllowConfig = AllowConfig()
+    limits: LimitsConfig = LimitsConfig()
+    tls: TlsConfig | None = Field(None, description="DICOM TLS; plain TCP where absent.")
+    extra_sop_classes: tuple[str, ...] = Field(
+        (), description="SOP class UIDs or keywords accepted beside MR and secondary capture."
+    )
+    min_free_bytes: int = Field(2 << 30, ge=0, description="Free space below which C-STORE answers 0xA700.")
+    workers: int = Field(2, ge=1, le=32, description="Threads that decode slices after they were acknowledged.")
+
+
+class LossyPolicy(str, Enum):
+    """What happens to series with lossy compressed pixels."""
+
+    REJECT = "reject"
+    ACCEPT = "accept"
+
+
+class SeriesConfig(Section):
+    """When a series is complete, and what makes it unfit."""
+
+    quiet_s: float = Field(10.0, gt=0, description="Silence after which a series without gaps is complete, last resort.")
+    give_up_s: float = Field(120.0, gt=0, description="Silence after which a series with gaps is judged as it is.")
+    complete_on_release: bool = Field(True, description="Release of the last association completes a gapless series.")
+    complete_on_count: bool = Field(True, description="The announced number of images completes a series.")
+    min_slices: int = Field(5, ge=1, description="Series with fewer slices are rejected.")
+    max_spacing_deviation: float = Field(0.05, gt=0, lt=1, description="Largest deviation of a gap, as a fraction.")
+    lossy: LossyPolicy = Field(LossyPolicy.REJECT, description="Lossy compressed series: reject or accept.")
+    accept_derived: bool = Field(False, description="Segment series whose ImageType says DERIVED beyond reformats.")
+    body_parts: tuple[str, ...] = Field(
+        ("BRAIN", "HEAD", "SKULL", "HEADNECK", "NEURO"),
+        description="Allowed BodyPartExamined values; an absent value is allowed.",
+    )
+
+
+class RuleConfig(Section):
+    """One rule; the first whose conditions all hold decides."""
+
+    name: str = Field(description="Shown by `neuroscan rules test` and on the status page.")
+    when: dict[str, Any] = Field(
+        default_factory=dict,
+        description="DICOM keyword -> value, list of values, {glob: ...}, {regex: ...}, {min: ..., max: ...}, "
+        "{exists: true} or {not: condition}.",
+    )
+    model: str | None = Field(None, description="Name of the model bundle; null: store only, do not segment.")
+    priority: int = Field(0, ge=-100, le=100, description="Higher is segmented first.")
+
+
+DEFAULT_RULES = (
+    RuleConfig(
+        name="FLAIR head",
+        when={"Modality": "MR", "SeriesDescription": {"regex": r"(?i)flair|dark.?fluid|tirm"}},
+        model="mobilenetv2-unet-flair",
+    ),
+)
+
+
+class BusConfig(Section):
+    """How the processes of the node talk."""
+
+    directory: Path | None = Field(None, description="Folder of the ipc:// sockets; default: state_dir/run.")
+    addresses: dict[Literal["gateway", "segmenter", "viewer"], str] = Field(
+        default_factory=dict,
+        description="Role -> tcp://host:port for roles on other machines; the port after it serves requests.",
+    )
+    curve_directory: Path | None = Field(
+        None, description="CURVE keys (`neuroscan keys DIR` makes them); required for tcp:// beyond loopback."
+    )
+    queue_events: int = Field(256, ge=8, le=100000, description="Unread events kept per subscriber before replay.")
+
+
+class SegmenterConfig(Section):
+    """The segmentation service."""
+
+    models_dir: Path | None = Field(None, description="More model bundles, beside those that come with the package.")
+    engine: Literal["auto", "onnxruntime"] = Field("auto", description="What executes the networks.")
+    threads: int = Field(0, ge=0, le=256, description="Threads of the engine; 0: all processors.")
+    max_batch: int = Field(4, ge=1, le=64, description="Most slices segmented in one run when they queue up.")
+    max_open_series: int = Field(8, ge=1, le=256, description="Series kept in memory at once; others wait.")
+
+
+class SegFormat(str, Enum):
+    """Encoding of the segmentation object."""
+
+    BINARY = "BINARY"
+    LABELMAP = "LABELMAP"
+    FRACTIONAL = "FRACTIONAL"
+
+
+class ResultsConfig(Section):
+    """Which objects are made from a segmentation."""
+
+    seg: bool = Field(True, description="DICOM SEG.")
+    sr: bool = Field(True, description="TID 1500 measurement report.")
+    secondary_capture: bool = Field(False, description="Overlay pictures for archives that cannot show SEG.")
+    omit_empty_frames: bool = Field(True, description="Leave frames without tumour out of the SEG.")
+    seg_series_number: int = Field(9700, ge=1, le=99999, description="SeriesNumber of the first SEG series.")
+    sr_series_number: int = Field(9800, ge=1, le=99999, description="SeriesNumber of the first SR series.")
+    sc_series_number: int = Field(9900, ge=1, le=99999, description="SeriesNumber of the first overlay series.")
+    institution_note: str = Field("", max_length=64, description="Added to SeriesDescription, e.g. a site name.")
+
+
+class DestinationConfig(Section):
+    """A PACS that gets the results."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Name in logs, metrics and commands.")
+    host: str = Field(description="Address.")
+    port: Port = Field(104, description="Port.")
+    ae_title: AETitle = Field("ANY-SCP", description="AE title of the archive.")
+    calling_ae_title: AETitle | None = Field(None, description="AE title that this node shows; default: gateway's.")
+    tls: TlsConfig | None = Field(None, description="DICOM TLS; plain TCP where absent.")
+    seg_format: SegFormat = Field(SegFormat.BINARY, description="BINARY, LABELMAP (RLE) or FRACTIONAL.")
+    send: tuple[Literal["SEG", "SR", "SC"], ...] = Field(("SEG", "SR", "SC"), description="Which results it gets.")
+    storage_commitment: bool = Field(False, description="Ask for storage commitment and wait for it before purging.")
+    commitment_timeout_s: float = Field(300, gt=0, description="Wait for the commitment before asking again.")
+    timeout_s: float = Field(30, gt=0, description="Wait for connection, association and responses.")
+    max_attempts: int = Field(12, ge=1, le=1000, description="Attempts before a result becomes a dead letter.")
+    backoff_s: float = Field(1.0, gt=0, description="Wait after the first failure; doubles each time, with jitter.")
+    max_backoff_s: float = Field(600.0, gt=0, description="Longest wait between attempts.")
+
+
+class RetentionConfig(Section):
+    """When the spool forgets."""
+
+    keep_hours: float = Field(72.0, ge=0, description="Finished series are kept this long, then purged.")
+    keep_undelivered_hours: float = Field(720.0, ge=0, description="Rejected and failed series, and dead letters.")
+    require_commitment: bool = Field(True, description="Purge only after commitment, where a destination offers it.")
+
+
+class ViewerConfig(Section):
+    """The status page with health and metrics."""
+
+    enabled: bool = Field(True, description="Run it under `neuroscan up`.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8080, description="Port to listen on.")
+
+
+class LogConfig(Section):
+    """Logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity shown.")
+    format: Literal["json", "console"] = Field("console", description="JSON lines, or readable text.")
+
+
+class NodeConfig(Section):
+    """The whole node."""
+
+    state_dir: Path = Field(Path("neuroscan-state"), description="Spool, journal, results and sockets.")
+    gateway: GatewayConfig = GatewayConfig()
+    series: SeriesConfig = SeriesConfig()
+    rules: tuple[RuleConfig, ...] = Field(DEFAULT_RULES, description="Which series goes to which model; first match.")
+    segmenter: SegmenterConfig = SegmenterConfig()
+    results: ResultsConfig = ResultsConfig()
+    destinations: tuple[DestinationConfig, ...] = Field((), description="Archives that get the results.")
+    retention: RetentionConfig = RetentionConfig()
+    bus: BusConfig = BusConfig()
+    viewer: ViewerConfig = ViewerConfig()
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _destination_names_are_unique(self) -> NodeConfig:
+        names = [destination.name for destination in self.destinations]
+        if len(set(names)) != len(names):
+            raise ValueError("destinations need different names")
+        return self
+
+    @property
+    def journal_path(self) -> Path:
+        """SQLite file of the journal."""
+        return self.state_dir / "journal.sqlite"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Folder of received objects."""
+        return self.state_dir / "spool"
+
+    @property
+    def results_dir(self) -> Path:
+        """Folder of produced objects."""
+        return self.state_dir / "results"
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of sockets and process files."""
+        return self.bus.directory or self.state_dir / "run"
+
+
+def load_config(path: Path | None) -> NodeConfig:
+    """Read and check a configuration file; defaults where `path` is None.
+
+    Raises
+    ------
+    ConfigurationError
+        Names every wrong key, what it holds and what is allowed.
+    """
+    if path is None:
+        return NodeConfig()
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigurationError(f"Cannot read {path}: {exc.strerror}.", remedy="Check the path and its rights.") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{path} is not YAML: {exc}.", remedy="Mend the line that it names.") from exc
+    return parse_config(raw or {}, source=str(path))
+
+
+def parse_config(raw: Any, *, source: str = "configuration") -> NodeConfig:
+    """Check an already parsed configuration; see `load_config`."""
+    try:
+        return NodeConfig.model_validate(raw)
+    except ValidationError as exc:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in error['loc']) or 'file'}: {error['msg']}" for error in exc.errors()
+        )
+        raise ConfigurationError(
+            f"{source}: {problems}.", remedy="`neuroscan config reference` lists every key."
+        ) from exc

@@ -1,0 +1,423 @@
+"""What is said on the bus: events, requests and replies.
+
+Events of the gateway that belong to a series carry `sequence`, counted from 0 without gaps per series in the order
+`SeriesOpened`, `SliceReceived`..., `SeriesCompleted` (and again slices and `SeriesCompleted` after a late slice), or
+`SeriesRejected`. Whoever sees a gap, starts late or hears from `GatewayHeartbeat` of events that it missed asks the
+gateway to replay them (`ReplaySeries`). The service's `MaskReady` events are numbered in the same way per series and
+replayed by the service (`ReplayMasks`).
+
+No message carries a name, a birth date or a patient ID.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroscan_core.domain.errors import RejectionCode
+from neuroscan_core.domain.geometry import SliceGeometry, StackGeometry
+from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
+from neuroscan_core.domain.volume import FrameKey, Slice
+
+GATEWAY = "gateway"
+SEGMENTER = "segmenter"
+VIEWER = "viewer"
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """Base of everything that is published.
+
+    Attributes
+    ----------
+    published_by : str
+        Role of the process that publishes this type.
+    """
+
+    published_by: ClassVar[str] = GATEWAY
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesEvent(Event):
+    """Base of the numbered events of a series."""
+
+    series_instance_uid: str
+    sequence: int
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesOpened(SeriesEvent):
+    """The first object of a series was stored and a rule chose what happens to it.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model bundle that shall segment it.
+    priority : int
+        Higher goes first.
+    slice_spacing_mm : float or None
+        From the header where it can be trusted; a hint, the slices decide.
+    num_expected : int or None
+        Slices that the header announces.
+    modality, description : str
+        Modality and SeriesDescription.
+    opened_at_s : float
+        Unix time.
+    """
+
+    model: str
+    priority: int = 0
+    slice_spacing_mm: float | None = None
+    num_expected: int | None = None
+    modality: str = ""
+    description: str = ""
+    opened_at_s: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class SliceReceived(SeriesEvent):
+    """A slice is on disk and in the journal.
+
+    Parameters
+    ----------
+    key : FrameKey
+    geometry : SliceGeometry
+    pixels_ji : ndarray of float32, shape (rows, columns)
+        After the modality rescale.
+    received_at_s : float
+        Unix time at which its object was durable.
+    """
+
+    key: FrameKey
+    geometry: SliceGeometry
+    pixels_ji: npt.NDArray[np.float32]
+    received_at_s: float = 0.0
+
+    @property
+    def slice(self) -> Slice:
+        """The event's content as a domain value."""
+        return Slice(self.key, self.geometry, self.pixels_ji)
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesCompleted(SeriesEvent):
+    """All slices of the series are there.
+
+    Parameters
+    ----------
+    manifest : tuple of FrameKey
+        Every slice, ordered along the normal.
+    version : int
+        1, and one more for each reopening.
+    reason : str
+        Why the series counts as complete: ``count``, ``release``, ``quiet`` or ``object``.
+    last_received_at_s : float
+        Unix time of the last slice.
+    """
+
+    manifest: tuple[FrameKey, ...]
+    geometry: StackGeometry
+    version: int = 1
+    reason: str = ""
+    last_received_at_s: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesRejected(SeriesEvent):
+    """The series will not be segmented."""
+
+    code: RejectionCode
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class SeriesProgress:
+    """State of one series as the journal knows it.
+
+    Parameters
+    ----------
+    state : str
+        Journal state, see `dicom_gateway.journal.SeriesState`.
+    num_events : int
+        Events published so far: the next sequence number.
+    version : int
+        Of the last completion; 0 before the first.
+    is_open : bool
+        Whether the segmenter still owes a result for it.
+    """
+
+    series_instance_uid: str
+    state: str
+    num_events: int
+    num_slices: int
+    version: int
+    is_open: bool
+    model: str = ""
+    modality: str = ""
+    description: str = ""
+    reason: str = ""
+    opened_at_s: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class GatewayHeartbeat(Event):
+    """Series that the segmenter owes a result for, with the number of their events; published once a second."""
+
+    open_series: tuple[SeriesProgress, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ResultDelivered(Event):
+    """A result reached a destination.
+
+    Parameters
+    ----------
+    sop_instance_uid : str
+        Of the SEG, SR or secondary capture.
+    modality : str
+        ``SEG``, ``SR`` or ``OT``.
+    destination : str
+        Name from the configuration.
+    is_committed : bool
+        Whether the destination has committed to keep it (storage commitment).
+    delay_s : float
+        From the last image of the series to the acknowledgement.
+    """
+
+    series_instance_uid: str
+    sop_instance_uid: str
+    modality: str
+    destination: str
+    is_committed: bool
+    delay_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class MaskReady(SeriesEvent):
+    """One slice is segmented.
+
+    Parameters
+    ----------
+    labels_ji : ndarray of uint8, shape (rows, columns)
+        Label map on the source grid, before volume postprocessing.
+    latency_ms : float
+        From the arrival of the last slice that it needed at the segmenter to this event.
+    revision : int
+        0, and one more each time the mask of this slice was replaced.
+    """
+
+    published_by: ClassVar[str] = SEGMENTER
+
+    key: FrameKey
+    labels_ji: npt.NDArray[np.uint8]
+    latency_ms: float
+    model: ModelIdentity
+    revision: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationReady(Event):
+    """The label map of a whole series, postprocessed and measured."""
+
+    published_by: ClassVar[str] = SEGMENTER
+
+    series_instance_uid: str
+    version: int
+    segmentation: Segmentation
+    model: ModelIdentity
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationFailed(Event):
+    """The series could not be segmented.
+
+    Parameters
+    ----------
+    code : str
+        A `RejectionCode` value, or ``internal-error``.
+    message : str
+        The same as a sentence.
+    """
+
+    published_by: ClassVar[str] = SEGMENTER
+
+    series_instance_uid: str
+    version: int
+    code: str
+    message: str
+
+
+# ----------------------------------------------------------------------------------------------- requests and replies
+
+
+@dataclass(frozen=True, eq=False)
+class Reply:
+    """Base of everything that answers a request."""
+
+
+R_co = TypeVar("R_co", bound=Reply, covariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Request(Generic[R_co]):
+    """Base of everything that is asked for.
+
+    Attributes
+    ----------
+    served_by : str
+        Role of the process that answers.
+    reply_type : type
+        What it answers with.
+    """
+
+    served_by: ClassVar[str] = GATEWAY
+    reply_type: ClassVar[type[Reply]] = Reply
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayedEvents(Reply):
+    """Events of a series from the one asked for, in order; fewer than exist where the limit cuts."""
+
+    opened: tuple[SeriesOpened, ...] = ()
+    slices: tuple[SliceReceived, ...] = ()
+    completed: tuple[SeriesCompleted, ...] = ()
+    rejected: tuple[SeriesRejected, ...] = ()
+
+    @property
+    def in_order(self) -> tuple[SeriesEvent, ...]:
+        """All of them by sequence number."""
+        events: tuple[SeriesEvent, ...] = (*self.opened, *self.slices, *self.completed, *self.rejected)
+        return tuple(sorted(events, key=lambda event: event.sequence))
+
+    @classmethod
+    def of(cls, events: list[SeriesEvent]) -> ReplayedEvents:
+        """Sort events into the fields."""
+        return cls(
+            tuple(e for e in events if isinstance(e, SeriesOpened)),
+            tuple(e for e in events if isinstance(e, SliceReceived)),
+            tuple(e for e in events if isinstance(e, SeriesCompleted)),
+            tuple(e for e in events if isinstance(e, SeriesRejected)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ReplaySeries(Request[ReplayedEvents]):
+    """Ask the gateway for events of a series again, at most `limit` from `from_sequence` on."""
+
+    reply_type: ClassVar[type[Reply]] = ReplayedEvents
+
+    series_instance_uid: str
+    from_sequence: int
+    limit: int = 16
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesList(Reply):
+    """All series that the journal knows, newest first."""
+
+    series: tuple[SeriesProgress, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ListSeries(Request[SeriesList]):
+    """Ask the gateway for its series."""
+
+    reply_type: ClassVar[type[Reply]] = SeriesList
+
+    open_only: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Acknowledged(Reply):
+    """The receiver has made what it was given durable.
+
+    Parameters
+    ----------
+    is_new : bool
+        False where the same was there already.
+    """
+
+    is_new: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class SubmitSegmentation(Request[Acknowledged]):
+    """Hand a finished segmentation to the gateway; repeated until acknowledged."""
+
+    reply_type: ClassVar[type[Reply]] = Acknowledged
+
+    result: SegmentationReady
+
+
+@dataclass(frozen=True, eq=False)
+class SubmitFailure(Request[Acknowledged]):
+    """Tell the gateway that a series cannot be segmented; repeated until acknowledged."""
+
+    reply_type: ClassVar[type[Reply]] = Acknowledged
+
+    failure: SegmentationFailed
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayedMasks(Reply):
+    """Masks of a series from the one asked for, in order."""
+
+    masks: tuple[MaskReady, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayMasks(Request[ReplayedMasks]):
+    """Ask the segmenter for the masks of a series again."""
+
+    served_by: ClassVar[str] = SEGMENTER
+    reply_type: ClassVar[type[Reply]] = ReplayedMasks
+
+    series_instance_uid: str
+    from_sequence: int = 0
+    limit: int = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Health(Reply):
+    """How a process is.
+
+    Parameters
+    ----------
+    is_ready : bool
+    problems : tuple of str
+        Sentences; empty where all is well.
+    metrics : str
+        Prometheus text exposition.
+    """
+
+    is_ready: bool
+    problems: tuple[str, ...] = ()
+    metrics: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class GetGatewayHealth(Request[Health]):
+    """Ask the gateway how it is."""
+
+    reply_type: ClassVar[type[Reply]] = Health
+
+
+@dataclass(frozen=True, eq=False)
+class GetSegmenterHealth(Request[Health]):
+    """Ask the segmenter how it is."""
+
+    served_by: ClassVar[str] = SEGMENTER
+    reply_type: ClassVar[type[Reply]] = Health
+
+
+EVENT_TYPES: tuple[type[Event], ...] = (
+    SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, GatewayHeartbeat, ResultDelivered,
+    MaskReady, SegmentationReady, SegmentationFailed,
+)  # fmt: skip
+REQUEST_TYPES: tuple[type[Request[Reply]], ...] = (
+    ReplaySeries, ListSeries, SubmitSegmentation, SubmitFailure, ReplayMasks, GetGatewayHealth, GetSegmenterHealth,
+)  # fmt: skip
