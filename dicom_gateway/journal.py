@@ -428,6 +428,18 @@ class Journal:
                 )
         return int(first)
 
+    def advance(
+        self, series_uid: str, expected: Iterable[SeriesState], state: SeriesState, *, durable: bool = True
+    ) -> bool:
+        """Move a series to `state` if it is in one of the `expected` states; whether it was."""
+        wanted = tuple(expected)
+        with self._transaction(durable=durable) as connection:
+            cursor = connection.execute(
+                f"UPDATE series SET state = ? WHERE series_uid = ? AND state IN ({','.join('?' * len(wanted))})",
+                (state, series_uid, *wanted),
+            )
+        return cursor.rowcount == 1
+
     def events(self, series_uid: str, from_sequence: int = 0, limit: int = -1) -> list[EventRecord]:
         """Events of a series in order."""
         rows = self._read(
