@@ -1,0 +1,56 @@
+"""Checkpoints: written whole or not at all, and the average of the weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Any]  # heterogeneous by torch's own convention
+
+
+def save_checkpoint(state: State, path: Path) -> None:
+    """Write a checkpoint under a temporary name, then rename it."""
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_checkpoint(path: Path) -> State:
+    """Read a checkpoint; only tensors and plain values are accepted."""
+    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+class WeightAverage:
+    """Exponential moving average of parameters and buffers.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Its present state is the start.
+    decay : float
+        Share of the old average per step, reached after a warm-up.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state: dict[str, Tensor] = {
+            key: value.detach().clone() for key, value in network.state_dict().items()
+        }
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take the network's state in; `step` counts from 0."""
+        decay = min(self.decay, (1.0 + step) / (10.0 + step))
+        for key, value in network.state_dict().items():
+            if value.is_floating_point():
+                self.state[key].lerp_(value, 1.0 - decay)
+            else:
+                self.state[key].copy_(value)

@@ -1,0 +1,1 @@
+"""Cases, readers, cached arrays, splits by patient, and sampling."""

@@ -1,0 +1,135 @@
+"""Splits by patient: made once with a seed, committed, checked for leaks.
+
+`flair-v1` divides LGG by contributing centre and BraTS at random. BraTS cases
+from TCGA-LGG are held in quarantine: they may show persons of the LGG set.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from training.data.cases import BRATS, LGG, Case
+
+SEED = 42
+DEFAULT_SPLIT = Path(__file__).parent.parent / "splits" / "flair-v1.json"
+PARTS = ("train", "val", "test")
+LGG_SIZES = {"train": 42, "val": 6, "test": 12}
+BRATS_SIZES = {"train": 16, "val": 3, "test": 6}
+QUARANTINED_CENTRES = ("TCIA10", "TCIA13")
+QUARANTINE_REASON = (
+    "TCGA lower-grade glioma: may be the same persons as in the LGG set, so used nowhere"
+)
+
+
+class LeakError(ValueError):
+    """A patient stands on two sides of a split."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case names per part.
+
+    Parameters
+    ----------
+    name : str
+        Name and version of the split.
+    parts : dict of str to tuple of str
+        Cases of `train`, `val` and `test`.
+    quarantine : dict of str to str
+        Cases that no part may hold, with the reason.
+    """
+
+    name: str
+    parts: dict[str, tuple[str, ...]]
+    quarantine: dict[str, str] = field(default_factory=dict)
+
+    def select(self, cases: Sequence[Case], part: str) -> list[Case]:
+        """Return the cases of one part, in the order of `cases`."""
+        names = set(self.parts[part])
+        return [case for case in cases if case.name in names]
+
+
+def make_split(cases: Sequence[Case], seed: int = SEED) -> Split:
+    """Divide cases into the parts of `flair-v1`."""
+    rng = random.Random(seed)
+    quarantined = [c for c in cases if c.dataset == BRATS and c.centre in QUARANTINED_CENTRES]
+    lgg = [c for c in cases if c.dataset == LGG]
+    brats = [c for c in cases if c.dataset == BRATS and c not in quarantined]
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for members, sizes, strata in (
+        (lgg, LGG_SIZES, sorted({c.centre for c in lgg})),
+        (brats, BRATS_SIZES, [None]),
+    ):
+        chosen = _stratified(members, sizes, strata, rng)
+        for part in PARTS:
+            parts[part] += chosen[part]
+    return Split(
+        "flair-v1",
+        {part: tuple(sorted(names)) for part, names in parts.items()},
+        {c.name: QUARANTINE_REASON for c in quarantined},
+    )
+
+
+def _stratified(
+    cases: Sequence[Case],
+    sizes: dict[str, int],
+    strata: Sequence[str | None],
+    rng: random.Random,
+) -> dict[str, list[str]]:
+    """Give every part its share of each stratum, chosen at random."""
+    queues: list[list[str]] = []
+    for stratum in strata:
+        members = sorted(c.name for c in cases if stratum in (None, c.centre))
+        rng.shuffle(members)
+        queues.append(members)
+    counts = [len(queue) for queue in queues]
+    chosen: dict[str, list[str]] = {}
+    for part in ("test", "val"):
+        chosen[part] = []
+        for queue, quota in zip(queues, _quotas(counts, sizes[part]), strict=True):
+            chosen[part] += [queue.pop() for _ in range(quota)]
+    return {"train": [name for queue in queues for name in queue], **chosen}
+
+
+def _quotas(counts: Sequence[int], total: int) -> list[int]:
+    """Divide `total` in proportion to `counts` by the largest remainder."""
+    exact = [total * count / sum(counts) for count in counts]
+    quotas = [int(share) for share in exact]
+    by_remainder = sorted(range(len(counts)), key=lambda n: quotas[n] - exact[n])
+    for index in by_remainder[: total - sum(quotas)]:
+        quotas[index] += 1
+    return quotas
+
+
+def check_leaks(split: Split, cases: Sequence[Case]) -> None:
+    """Check that no patient is on two sides and that quarantine is kept.
+
+    Raises
+    ------
+    LeakError
+        Naming the patient and the two places.
+    """
+    patients = {case.name: case.patient for case in cases}
+    seen: dict[str, str] = {}
+    for place, names in [*split.parts.items(), ("quarantine", tuple(split.quarantine))]:
+        for name in names:
+            patient = patients.get(name, name)
+            if seen.setdefault(patient, place) != place:
+                raise LeakError(f"patient {patient} is in {seen[patient]} and in {place}")
+
+
+def save_split(split: Split, path: Path) -> None:
+    """Write a split as JSON."""
+    content = {"name": split.name, "seed": SEED, **split.parts, "quarantine": split.quarantine}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def load_split(path: Path = DEFAULT_SPLIT) -> Split:
+    """Read a split written by `save_split`."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    parts = {part: tuple(content[part]) for part in PARTS}
+    return Split(content["name"], parts, content["quarantine"])
