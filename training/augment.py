@@ -97,9 +97,7 @@ def warp(
 ) -> tuple[Tensor, Tensor]:
     """Flip, rotate, zoom, shift, deform and crop image and mask together."""
     num, _, height, _ = images_NCHW.shape
-    angle = torch.deg2rad(
-        uniform(generator, -config.max_rotation_deg, config.max_rotation_deg, num)
-    )
+    angle = torch.deg2rad(uniform(generator, -config.max_rotation_deg, config.max_rotation_deg, num))
     low, high = (math.log(z) for z in config.zoom)
     # Grid units: a zoom of 2 shows half of the image.
     scale = torch.exp(-uniform(generator, low, high, num)) * (size / height)
@@ -122,9 +120,7 @@ def warp(
     return warped[:, :-1].contiguous(), (warped[:, -1:] > 0.5).float()
 
 
-def _elastic(
-    num: int, height: int, generator: torch.Generator, config: AugmentConfig, size: int
-) -> Tensor:
+def _elastic(num: int, height: int, generator: torch.Generator, config: AugmentConfig, size: int) -> Tensor:
     cells = config.elastic_cells
     field = torch.randn(num, 2, cells, cells, generator=generator)
     field = field * (config.elastic_px * 2.0 / height)
@@ -162,13 +158,9 @@ def _lowres(images: Tensor, generator: torch.Generator, config: AugmentConfig) -
     if not active.any():
         return images
     height, width = images.shape[2:]
-    small = functional.interpolate(
-        images[active], (round(height / factor), round(width / factor)), mode="area"
-    )
+    small = functional.interpolate(images[active], (round(height / factor), round(width / factor)), mode="area")
     images = images.clone()
-    images[active] = functional.interpolate(
-        small, (height, width), mode="bilinear", align_corners=False
-    )
+    images[active] = functional.interpolate(small, (height, width), mode="bilinear", align_corners=False)
     return images
 
 

@@ -33,8 +33,7 @@ TRAINING_DATA = [
         "name": "LGG Segmentation Dataset (TCGA-LGG, FLAIR, with skull), 60 of 110 patients",
         "patients": LGG_SIZES,
         "licence": "CC BY-NC-SA 4.0 as listed by its publisher; images at TCIA CC BY 3.0",
-        "citation": "Buda 2019, 10.1016/j.compbiomed.2019.05.002; "
-        "Mazurowski 2017, 10.1007/s11060-017-2420-1",
+        "citation": "Buda 2019, 10.1016/j.compbiomed.2019.05.002; Mazurowski 2017, 10.1007/s11060-017-2420-1",
     },
     {
         "name": "BraTS 2018/2021 challenge volumes (FLAIR, skull-stripped), 25 patients",
@@ -81,9 +80,7 @@ def write_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     windows = reference_windows()
     logits = export_onnx(network, folder / MODEL_FILE, windows)
-    np.savez_compressed(
-        folder / REFERENCE_FILE, image=windows, logits=np.round(logits, 4).astype(np.float32)
-    )
+    np.savez_compressed(folder / REFERENCE_FILE, image=windows, logits=np.round(logits, 4).astype(np.float32))
     chosen = _read_json(postprocessing) or {"threshold": 0.5, "min_component_ml": 0.5}
     card = make_card(
         version,

@@ -41,9 +41,7 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.state: dict[str, Tensor] = {
-            key: value.detach().clone() for key, value in network.state_dict().items()
-        }
+        self.state: dict[str, Tensor] = {key: value.detach().clone() for key, value in network.state_dict().items()}
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:

@@ -60,9 +60,7 @@ class Postprocessing:
     threshold: float = 0.5
     min_component_ml: float = 0.0
 
-    def apply(
-        self, probability_SHW: npt.NDArray[np.float32], dataset: str
-    ) -> npt.NDArray[np.bool_]:
+    def apply(self, probability_SHW: npt.NDArray[np.float32], dataset: str) -> npt.NDArray[np.bool_]:
         """Return the mask of a volume."""
         voxel_ml = float(np.prod(SPACING_MM[dataset])) / 1000.0
         mask = probability_SHW > self.threshold
@@ -72,9 +70,7 @@ class Postprocessing:
 def read_postprocessing(bundle: Path) -> Postprocessing:
     """Read threshold and component size from a bundle's card."""
     card = yaml.safe_load((bundle / "model.yaml").read_text(encoding="utf-8"))
-    return Postprocessing(
-        card["output"]["threshold"], card.get("postprocessing", {}).get("min_component_ml", 0.0)
-    )
+    return Postprocessing(card["output"]["threshold"], card.get("postprocessing", {}).get("min_component_ml", 0.0))
 
 
 def evaluate_bundle(
@@ -111,11 +107,7 @@ def evaluate_bundle(
         case.name: predict_case(predict, cache, case)
         for case in track(cases, description="predicting", console=Console(stderr=True))
     }
-    chosen = (
-        choose_postprocessing(cache, cases, probabilities)
-        if choose
-        else read_postprocessing(bundle)
-    )
+    chosen = choose_postprocessing(cache, cases, probabilities) if choose else read_postprocessing(bundle)
     patients = [evaluate_case(cache, case, probabilities[case.name], chosen) for case in cases]
     results = {
         "part": part,

@@ -46,9 +46,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     return folded
 
 
-def export_onnx(
-    network: nn.Module, path: Path, check_windows_NCHW: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def export_onnx(network: nn.Module, path: Path, check_windows_NCHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Write a network as ONNX, after checking it.
 
     Parameters

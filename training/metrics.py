@@ -7,6 +7,7 @@ distance is MONAI's.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,9 +64,7 @@ def overlap(prediction_SHW: Mask, truth_SHW: Mask) -> Overlap:
         raise ValueError(f"prediction {prediction_SHW.shape}, truth {truth_SHW.shape}")
     prediction, truth = prediction_SHW.astype(bool), truth_SHW.astype(bool)
     both = int(np.count_nonzero(prediction & truth))
-    return Overlap(
-        both, int(np.count_nonzero(prediction)) - both, int(np.count_nonzero(truth)) - both
-    )
+    return Overlap(both, int(np.count_nonzero(prediction)) - both, int(np.count_nonzero(truth)) - both)
 
 
 def hd95_mm(prediction_SHW: Mask, truth_SHW: Mask, spacing_mm: tuple[float, float, float]) -> float:
@@ -88,17 +87,16 @@ def hd95_mm(prediction_SHW: Mask, truth_SHW: Mask, spacing_mm: tuple[float, floa
     import torch
     from monai.metrics import compute_hausdorff_distance
 
-    box = tuple(
-        slice(int(axis.min()), int(axis.max()) + 1)
-        for axis in np.nonzero(prediction_SHW | truth_SHW)
-    )
+    box = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in np.nonzero(prediction_SHW | truth_SHW))
     prediction, truth = (
-        torch.from_numpy(np.pad(mask[box], 1)[None, None].astype(np.float32))
-        for mask in (prediction_SHW, truth_SHW)
+        torch.from_numpy(np.pad(mask[box], 1)[None, None].astype(np.float32)) for mask in (prediction_SHW, truth_SHW)
     )
-    distance = compute_hausdorff_distance(
-        prediction, truth, include_background=True, percentile=95, spacing=list(spacing_mm)
-    )
+    with warnings.catch_warnings():
+        # MONAI 1.5 and 1.6 warn about an argument that MONAI itself passes.
+        warnings.simplefilter("ignore", FutureWarning)
+        distance = compute_hausdorff_distance(
+            prediction, truth, include_background=True, percentile=95, spacing=list(spacing_mm)
+        )
     return float(distance.item())
 
 

@@ -19,9 +19,7 @@ TISSUE = 100.0
 QUANTUM = 1.0 / 64.0
 
 
-def phantom_slice(
-    rng: np.random.Generator, has_lesion: bool, has_scalp: bool = True
-) -> npt.NDArray[np.float32]:
+def phantom_slice(rng: np.random.Generator, has_lesion: bool, has_scalp: bool = True) -> npt.NDArray[np.float32]:
     """Return one axial slice, shape `MODEL_SIZE`, tissue about 100."""
     height, width = MODEL_SIZE
     image = np.zeros(MODEL_SIZE, dtype=np.float32)

@@ -52,8 +52,8 @@ class SliceCache:
         Contiguous ranges of S.
     """
 
-    images_SHW: npt.NDArray[np.uint16]
-    masks_SHW: npt.NDArray[np.uint8]
+    images_SHW: npt.NDArray[np.uint16]  # noqa: N815 - shape suffix
+    masks_SHW: npt.NDArray[np.uint8]  # noqa: N815 - shape suffix
     cases: tuple[CachedCase, ...]
 
     def select(self, names: Sequence[str]) -> list[CachedCase]:
@@ -78,9 +78,7 @@ def cache_key(cases: Sequence[Case]) -> str:
     return digest.hexdigest()[:16]
 
 
-def open_cache(
-    cases: Sequence[Case], cache_root: Path, progress: Callable[[str], None] = lambda _: None
-) -> SliceCache:
+def open_cache(cases: Sequence[Case], cache_root: Path, progress: Callable[[str], None] = lambda _: None) -> SliceCache:
     """Open the cache of these cases, making it first where absent.
 
     Parameters

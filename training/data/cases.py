@@ -59,9 +59,7 @@ def find_cases(data_root: Path) -> list[Case]:
     cases = [Case(LGG, folder.name, folder) for folder in (data_root / LGG_FOLDER).glob("TCGA_*")]
     for name in BRATS_FOLDERS:
         cases += [
-            Case(BRATS, folder.name, folder)
-            for folder in (data_root / name).glob("B[Rr][Aa]*")
-            if folder.is_dir()
+            Case(BRATS, folder.name, folder) for folder in (data_root / name).glob("B[Rr][Aa]*") if folder.is_dir()
         ]
     if not cases:
         known = ", ".join((LGG_FOLDER, *BRATS_FOLDERS))

@@ -60,9 +60,7 @@ class EpochSampler:
         Same seed, same epochs.
     """
 
-    def __init__(
-        self, cache: SliceCache, cases: Sequence[CachedCase], batch_size: int, seed: int
-    ) -> None:
+    def __init__(self, cache: SliceCache, cases: Sequence[CachedCase], batch_size: int, seed: int) -> None:
         self._cases = list(cases)
         self._batch_size = batch_size
         self._seed = seed
@@ -83,10 +81,7 @@ class EpochSampler:
             windows += draw(case, rng)
         order = rng.permutation(len(windows))
         size = self._batch_size
-        return [
-            [windows[n] for n in order[start : start + size]]
-            for start in range(0, len(windows) - size + 1, size)
-        ]
+        return [[windows[n] for n in order[start : start + size]] for start in range(0, len(windows) - size + 1, size)]
 
     def _draw_lgg(self, case: CachedCase, rng: np.random.Generator) -> list[Window]:
         has_tumour = self._has_tumour[case.name]
@@ -104,9 +99,7 @@ class EpochSampler:
         return windows
 
 
-def load_batch(
-    cache: SliceCache, windows: Sequence[Window]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def load_batch(cache: SliceCache, windows: Sequence[Window]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Read windows from the cache.
 
     Returns

@@ -20,9 +20,7 @@ PARTS = ("train", "val", "test")
 LGG_SIZES = {"train": 42, "val": 6, "test": 12}
 BRATS_SIZES = {"train": 16, "val": 3, "test": 6}
 QUARANTINED_CENTRES = ("TCIA10", "TCIA13")
-QUARANTINE_REASON = (
-    "TCGA lower-grade glioma: may be the same persons as in the LGG set, so used nowhere"
-)
+QUARANTINE_REASON = "TCGA lower-grade glioma: may be the same persons as in the LGG set, so used nowhere"
 
 
 class LeakError(ValueError):

@@ -36,13 +36,9 @@ ENCODER_PREFIX = "features."
 class ConvBNReLU6(nn.Sequential):
     """Convolution, batch norm, ReLU6: children 0 and 1 hold the parameters."""
 
-    def __init__(
-        self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1
-    ) -> None:
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(
-                channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False
-            ),
+            nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False),
             nn.BatchNorm2d(channels_out),
             nn.ReLU6(inplace=True),
         )

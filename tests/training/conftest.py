@@ -1,0 +1,43 @@
+"""Fixtures of the training tests: a tiny synthetic cache, the shared data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder of the real data sets; skips where they are absent."""
+    shared = Path(os.environ.get("NEUROSCAN_SHARED", REPOSITORY.parent / "shared"))
+    folder = shared / "data"
+    if not (folder / "lgg_flair").is_dir():
+        pytest.skip(f"real data not found in {folder}; set NEUROSCAN_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_cache():
+    """Four synthetic cases of eight slices: a bright square is the tumour."""
+    pytest.importorskip("torch", reason="the `training` extra is not installed")
+    from training.data.cache import CachedCase, SliceCache
+
+    rng = np.random.default_rng(42)
+    num_cases, num_slices = 4, 8
+    images = np.zeros((num_cases * num_slices, 256, 256), dtype=np.uint16)
+    images[:, 48:208, 48:208] = 100
+    masks = np.zeros(images.shape, dtype=np.uint8)
+    for index in range(len(images)):
+        if index % num_slices in (2, 3, 4, 5):
+            row, column = rng.integers(64, 160, 2)
+            masks[index, row : row + 32, column : column + 32] = 1
+    images[masks > 0] = 220
+    cases = tuple(
+        CachedCase(f"case{n}", "lgg" if n % 2 == 0 else "brats", n * num_slices, num_slices) for n in range(num_cases)
+    )
+    return SliceCache(images, masks, cases)

@@ -1,0 +1,112 @@
+"""Metrics pooled per patient, intervals, postprocessing and its choice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the `training` extra is not installed")
+pytest.importorskip("scipy", reason="the `training` extra is not installed")
+
+from training.evaluate import Postprocessing, choose_postprocessing, evaluate_bundle
+from training.metrics import bootstrap_ci95, hd95_mm, overlap
+from training.pictures import comparison_row, save_case_picture
+from training.postprocessing import remove_small_components
+
+
+@pytest.fixture
+def truth():
+    mask = np.zeros((6, 32, 32), dtype=bool)
+    mask[2:4, 8:16, 8:16] = True
+    return mask
+
+
+def test_counts_are_pooled_over_slices(truth):
+    prediction = truth.copy()
+    prediction[2] = False  # misses one of two equal slices
+    prediction[0, :8, :8] = True  # and invents as much on a slice without tumour
+    counts = overlap(prediction, truth)
+    assert (counts.true_positive, counts.false_positive, counts.false_negative) == (64, 64, 64)
+    assert counts.dice == pytest.approx(0.5)
+    assert counts.iou == pytest.approx(1 / 3)
+    assert counts.precision == counts.recall == pytest.approx(0.5)
+
+
+def test_empty_slices_do_not_count_as_agreement(truth):
+    assert overlap(np.zeros_like(truth), truth).dice == 0.0
+
+
+def test_two_empty_masks_agree():
+    empty = np.zeros((2, 4, 4), dtype=bool)
+    assert overlap(empty, empty).dice == 1.0
+
+
+def test_refuses_masks_of_unequal_shape(truth):
+    with pytest.raises(ValueError, match="prediction"):
+        overlap(truth[:3], truth)
+
+
+def test_hausdorff_distance_respects_the_spacing(truth):
+    pytest.importorskip("monai", reason="the `training` extra is not installed")
+    shifted = np.roll(truth, 2, axis=0)
+    assert hd95_mm(truth, truth, (5.0, 1.0, 1.0)) == 0.0
+    assert hd95_mm(shifted, truth, (5.0, 1.0, 1.0)) == pytest.approx(10.0)
+    assert np.isnan(hd95_mm(np.zeros_like(truth), truth, (1.0, 1.0, 1.0)))
+
+
+def test_interval_holds_the_mean_and_is_repeatable():
+    values = [0.9, 0.8, 0.85, 0.4, 0.95]
+    low, high = bootstrap_ci95(values)
+    assert low < np.mean(values) < high
+    assert (low, high) == bootstrap_ci95(values)
+    assert bootstrap_ci95([0.5]) == (0.5, 0.5)
+
+
+def test_small_components_are_removed_and_large_ones_kept(truth):
+    mask = truth.copy()
+    mask[5, 30, 30] = True
+    cleaned = remove_small_components(mask, voxel_ml=0.001, min_component_ml=0.1)
+    np.testing.assert_array_equal(cleaned, truth)
+    np.testing.assert_array_equal(remove_small_components(mask, 0.001, 0.0), mask)
+
+
+def test_component_may_touch_by_a_corner():
+    mask = np.zeros((2, 4, 4), dtype=bool)
+    mask[0, 0, 0] = mask[1, 1, 1] = True
+    assert remove_small_components(mask, 1.0, 2.0).sum() == 2
+
+
+def test_choice_is_the_best_on_the_given_cases(small_cache):
+    cases = small_cache.cases
+    probabilities = {}
+    for case in cases:
+        truth = small_cache.masks_SHW[case.start : case.stop] > 0
+        probability = np.where(truth, 0.62, 0.52).astype(np.float32)
+        probability[0, :2, :2] = 0.9  # a speck that only its size gives away
+        probabilities[case.name] = probability
+    chosen = choose_postprocessing(small_cache, cases, probabilities)
+    assert 0.52 < chosen.threshold < 0.62
+    assert chosen.min_component_ml > 0.0
+
+
+def test_choice_is_refused_outside_validation(small_cache, tmp_path):
+    with pytest.raises(ValueError, match="validation"):
+        evaluate_bundle(tmp_path, small_cache, small_cache.cases, part="test", choose=True)
+
+
+def test_default_keeps_everything_above_the_threshold():
+    probability = np.array([[[0.4, 0.6]]], dtype=np.float32)
+    assert Postprocessing().apply(probability, "brats").tolist() == [[[False, True]]]
+
+
+def test_overlap_picture_has_the_stated_colours(truth, tmp_path):
+    prediction = np.roll(truth, 4, axis=2)
+    row = comparison_row(np.zeros((32, 32)), truth[2], prediction[2])
+    assert row.shape == (32, 128, 3)
+    overlay = row[:, 96:]
+    green, red, blue = overlay[10, 13], overlay[10, 17], overlay[10, 9]
+    assert green.argmax() == 1
+    assert red.argmax() == 2
+    assert blue.argmax() == 0
+    save_case_picture(np.zeros(truth.shape), truth, prediction, tmp_path / "x.png", "phantom")
+    assert (tmp_path / "x.png").stat().st_size > 0
