@@ -29,6 +29,11 @@ class Subscription(Protocol):
         """Stop; a waiting `receive` returns None."""
         ...
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether this subscription or its bus was closed: nothing more will come."""
+        ...
+
     def __enter__(self) -> Subscription: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -131,7 +131,17 @@ class RequestTimeout(BusError):
 
 
 class RequestRefused(BusError):
-    """The server answered with an error."""
+    """The server answered with an error.
+
+    Parameters
+    ----------
+    code : str
+        Name of the server's error class; empty where it is not known.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", code: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.code = code
 
 
 class WireFormatError(BusError):

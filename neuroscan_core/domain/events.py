@@ -148,6 +148,8 @@ class SeriesProgress:
         Of the last completion; 0 before the first.
     is_open : bool
         Whether the segmenter still owes a result for it.
+    priority : int
+        Higher goes first.
     """
 
     series_instance_uid: str
@@ -161,6 +163,7 @@ class SeriesProgress:
     description: str = ""
     reason: str = ""
     opened_at_s: float = 0.0
+    priority: int = 0
 
 
 @dataclass(frozen=True, eq=False)

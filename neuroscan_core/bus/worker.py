@@ -1,0 +1,87 @@
+"""The thread that answers one type of request, one at a time; every adapter in this process uses it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+from neuroscan_core.bus.wire import Failure
+from neuroscan_core.domain.errors import NeuroScanError
+from neuroscan_core.domain.events import Reply, Request
+from neuroscan_core.log import get_logger
+
+log = get_logger(__name__)
+
+MAX_WAITING = 1024
+CLOSE_TIMEOUT_S = 5.0
+
+Load = Callable[[], Request[Reply]]
+Answer = Callable[[Reply], None]
+
+
+class RequestWorker:
+    """Answers requests with a handler until it is closed.
+
+    Parameters
+    ----------
+    name : str
+        Name of the request type.
+    handler : callable
+        Makes the reply of a request. A `NeuroScanError` becomes a `Failure`, and so does, without its text, any other
+        exception.
+    """
+
+    def __init__(self, name: str, handler: Callable[[Request[Reply]], Reply]) -> None:
+        self._name, self._handler = name, handler
+        self._waiting: queue.Queue[tuple[Load, Answer] | None] = queue.Queue(MAX_WAITING)
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name=f"serve-{name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, load: Load, answer: Answer) -> None:
+        """Queue a request; dropped, so that its asker times out, where too many wait.
+
+        Parameters
+        ----------
+        load : callable
+            Gives the request, in the thread of this worker; may raise `NeuroScanError`.
+        answer : callable
+            Takes the reply.
+        """
+        try:
+            self._waiting.put_nowait((load, answer))
+        except queue.Full:
+            log.warning("request dropped, too many wait", request=self._name, num_waiting=MAX_WAITING)
+
+    def _run(self) -> None:
+        while True:
+            job = self._waiting.get()
+            if job is None or self._is_closed:
+                return
+            load, answer = job
+            answer(self._reply(load))
+            del job, load, answer  # the next request may be long in coming; do not hold its pixels until then
+
+    def _reply(self, load: Load) -> Reply:
+        try:
+            return self._handler(load())
+        except NeuroScanError as error:
+            return Failure.of(error)
+        except Exception as error:  # a service loop: the asker learns of it, the next request is served
+            log.exception("request failed", request=self._name)
+            return Failure(
+                "InternalError",
+                f"{self._name} failed in the server ({type(error).__name__}).",
+                "The log of the server has the details.",
+            )
+
+    def close(self) -> None:
+        """Let the running handler end and drop what waits."""
+        self._is_closed = True
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            pass  # the thread looks at `_is_closed` after every request
+        if threading.current_thread() is not self._thread:
+            self._thread.join(CLOSE_TIMEOUT_S)
