@@ -166,27 +166,25 @@ class InPlaneGrid:
         """
         if slice_ji.shape != (self.rows, self.columns):
             raise ValueError(f"slice is {slice_ji.shape}, grid {(self.rows, self.columns)}")
-        image = self._canonical(slice_ji)
-        if self.is_resampled:
-            image = self._resize(image)
+        image = self._canonical(self._resize(slice_ji) if self.is_resampled else slice_ji)
         model, resized = self._overlap
         out_HW = np.zeros(self.size, dtype=np.float32)
         out_HW[model] = image[resized]
         return out_HW
 
-    def _resize(self, image: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    def _resize(self, slice_ji: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """Resample before turning: a transposed view would have to be copied first."""
         import cv2
 
         height, width = self._resized_shape
-        shrinks = height < image.shape[0] or width < image.shape[1]
-        return np.asarray(
-            cv2.resize(
-                np.ascontiguousarray(image, dtype=np.float32),
-                (width, height),
-                interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-            ),
-            dtype=np.float32,
+        rows, columns = (width, height) if self.transpose else (height, width)
+        shrinks = rows < self.rows or columns < self.columns
+        resized = cv2.resize(
+            np.ascontiguousarray(slice_ji, dtype=np.float32),
+            (columns, rows),
+            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
         )
+        return np.asarray(resized, dtype=np.float32)
 
     @cached_property
     def _sources(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
