@@ -17,6 +17,7 @@ import yaml
 
 from neuroscan_core.pipeline.grid import MODEL_SIZE, SPACING_TOLERANCE, WORKING_SPACING_MM
 from neuroscan_core.pipeline.normalise import NORMALISATION
+from training.card_page import card_page
 from training.checkpoint import load_checkpoint
 from training.data.cases import BRATS, LGG
 from training.data.splits import BRATS_SIZES, LGG_SIZES
@@ -27,6 +28,7 @@ from training.phantom import reference_windows
 log = logging.getLogger(__name__)
 NAME = "mobilenetv2-unet-flair"
 MODEL_FILE, CARD_FILE, REFERENCE_FILE = "model.onnx", "model.yaml", "reference.npz"
+PAGE_FILE = "README.md"
 
 TRAINING_DATA = [
     {
@@ -91,6 +93,7 @@ def write_bundle(
     )
     text = yaml.safe_dump(card, sort_keys=False, default_flow_style=None, width=100)
     (folder / CARD_FILE).write_text(text, encoding="utf-8")
+    (folder / PAGE_FILE).write_text(card_page(card), encoding="utf-8")
     log.info("wrote %s, step %s of its run", folder, state["step"])
 
 

@@ -47,7 +47,7 @@ def test_file_is_what_the_node_expects(bundle):
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
     assert (bundle / "model.onnx").stat().st_size < 12 * 2**20
     names = sorted(path.name for path in bundle.iterdir())
-    assert names == ["model.onnx", "model.yaml", "reference.npz"]
+    assert names == ["README.md", "model.onnx", "model.yaml", "reference.npz"]
 
 
 def test_card_names_the_hash_of_the_file(bundle):
