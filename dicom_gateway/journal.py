@@ -429,14 +429,21 @@ class Journal:
         return int(first)
 
     def advance(
-        self, series_uid: str, expected: Iterable[SeriesState], state: SeriesState, *, durable: bool = True
+        self,
+        series_uid: str,
+        expected: Iterable[SeriesState],
+        state: SeriesState,
+        *,
+        durable: bool = True,
+        finished_at_s: float | None = None,
     ) -> bool:
-        """Move a series to `state` if it is in one of the `expected` states; whether it was."""
+        """Move a series to `state` (and set when it finished) if it is in one of the `expected`; whether it was."""
         wanted = tuple(expected)
         with self._transaction(durable=durable) as connection:
             cursor = connection.execute(
-                f"UPDATE series SET state = ? WHERE series_uid = ? AND state IN ({','.join('?' * len(wanted))})",
-                (state, series_uid, *wanted),
+                "UPDATE series SET state = ?, finished_at_s = COALESCE(?, finished_at_s)"
+                f" WHERE series_uid = ? AND state IN ({','.join('?' * len(wanted))})",
+                (state, finished_at_s, series_uid, *wanted),
             )
         return cursor.rowcount == 1
 
@@ -514,6 +521,7 @@ class Journal:
         states: Iterable[DeliveryState] = (),
         destination: str | None = None,
         series_uid: str | None = None,
+        transaction_uid: str | None = None,
         due_at_s: float | None = None,
     ) -> list[DeliveryRecord]:
         """Deliveries that meet all given conditions, oldest first."""
@@ -522,7 +530,11 @@ class Journal:
         if wanted:
             conditions.append(f"d.state IN ({','.join('?' * len(wanted))})")
             parameters.extend(wanted)
-        for column, value in (("d.destination = ?", destination), ("r.series_uid = ?", series_uid)):
+        for column, value in (
+            ("d.destination = ?", destination),
+            ("r.series_uid = ?", series_uid),
+            ("d.transaction_uid = ?", transaction_uid),
+        ):
             if value is not None:
                 conditions.append(column)
                 parameters.append(value)
@@ -543,11 +555,24 @@ class Journal:
         with self._transaction() as connection:
             connection.execute(f"UPDATE deliveries SET {assignments} WHERE id = ?", (*changes.values(), delivery_id))
 
-    def forget_instances(self, series_uid: str) -> None:
-        """Drop objects and events of a purged series; its row, results and deliveries stay for the operator."""
+    def forget_instances(self, series_uid: str, received_until_s: float | None = None) -> None:
+        """Drop objects and events of a purged series; its row, results and deliveries stay for the operator.
+
+        Parameters
+        ----------
+        received_until_s : float, optional
+            Keep objects that came later; then the events stay too where any did.
+        """
+        until_s = float("inf") if received_until_s is None else received_until_s
         with self._transaction() as connection:
-            connection.execute("DELETE FROM instances WHERE series_uid = ?", (series_uid,))
-            connection.execute("DELETE FROM events WHERE series_uid = ?", (series_uid,))
+            connection.execute(
+                "DELETE FROM instances WHERE series_uid = ? AND received_at_s <= ?", (series_uid, until_s)
+            )
+            connection.execute(
+                "DELETE FROM events WHERE series_uid = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM instances WHERE series_uid = ?1)",
+                (series_uid,),
+            )
 
     # -------------------------------------------------------------------------------------------------------- audit
 
