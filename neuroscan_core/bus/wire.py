@@ -21,7 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.errors import NeuroScanError, RequestRefused, WireFormatError
-from neuroscan_core.domain.events import EVENT_TYPES, REQUEST_TYPES, Event, ReplayedEvents, Reply, Request, SliceReceived
+from neuroscan_core.domain.events import (
+    EVENT_TYPES,
+    REQUEST_TYPES,
+    Event,
+    ReplayedEvents,
+    Reply,
+    Request,
+    SliceReceived,
+)
 
 PROTOCOL_MAJOR = 1
 PROTOCOL_MINOR = 0
@@ -30,9 +38,9 @@ MAX_HEADER_BYTES = 16 << 20
 MAX_ARRAY_BYTES = 2 << 30
 MAX_ARRAYS = 4096
 MAX_DIMENSIONS = 4
-DTYPES = frozenset({np.dtype("<f4"), np.dtype("|u1")})
+DTYPES: tuple[np.dtype[Any], ...] = (np.dtype("<f4"), np.dtype("|u1"))
 
-Message = Union[Event, "Request[Reply]", Reply]  # noqa: UP007 - evaluated at import by Python 3.10
+Message = Union[Event, "Request[Reply]", Reply]
 Frame = bytes | memoryview
 
 
@@ -140,7 +148,7 @@ def _portable(array: npt.NDArray[Any], kind: str) -> npt.NDArray[Any]:
 
 
 def _bytes_of(array: npt.NDArray[Any]) -> Frame:
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""
+    return array.reshape(-1).view(np.uint8).data if array.size else b""
 
 
 def decode(frames: Sequence[Frame]) -> Message:
@@ -204,7 +212,7 @@ def _read_array(described: _Array, frame: Frame) -> npt.NDArray[Any]:
 
 
 def _read_body(message_type: type[Message], body: msgspec.Raw, arrays: list[npt.NDArray[Any]]) -> Message:
-    def restore(wanted: Any, index: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - msgspec's hook
+    def restore(wanted: Any, index: Any) -> npt.NDArray[Any]:  # msgspec's hook
         if type(index) is not int or not 0 <= index < len(arrays):
             raise ValueError("a field refers to an array that is not there")
         array = arrays[index]
@@ -231,8 +239,9 @@ def _check_slices(message: Message) -> None:
             raise ValueError(f"pixels of shape {event.pixels_ji.shape} do not fit the geometry {event.geometry.shape}")
 
 
-def _dtype_of(wanted: Any) -> np.dtype[Any]:  # noqa: ANN401 - a generic alias such as NDArray[np.float32]
-    return np.dtype(get_args(get_args(wanted)[1])[0])
+def _dtype_of(wanted: Any) -> np.dtype[Any]:  # a generic alias such as NDArray[np.float32]
+    dtype: np.dtype[Any] = np.dtype(get_args(get_args(wanted)[1])[0])
+    return dtype
 
 
 def pack(message: Message) -> bytes:
@@ -264,4 +273,3 @@ def unpack(packed: bytes) -> Message:
 _VERSION_DECODER = msgspec.msgpack.Decoder(_Version)
 _HEADER_DECODER = msgspec.msgpack.Decoder(_Header)
 _DTYPES_BY_NAME = {dtype.str: dtype for dtype in DTYPES}
-

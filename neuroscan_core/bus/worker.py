@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from neuroscan_core.bus.wire import Failure
 from neuroscan_core.domain.errors import NeuroScanError
@@ -79,9 +80,7 @@ class RequestWorker:
     def close(self) -> None:
         """Let the running handler end and drop what waits."""
         self._is_closed = True
-        try:
+        with suppress(queue.Full):  # then the thread meets `_is_closed` after its request
             self._waiting.put_nowait(None)
-        except queue.Full:
-            pass  # the thread looks at `_is_closed` after every request
         if threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_TIMEOUT_S)
