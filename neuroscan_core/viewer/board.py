@@ -1,0 +1,234 @@
+"""What the status page knows of each series, put together from events and from the gateway's list.
+
+No bus and no HTTP here: `Viewer` feeds it, `app` reads it. UIDs, SeriesDescription and numbers only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroscan_core.domain.events import (
+    Event,
+    GatewayHeartbeat,
+    MaskReady,
+    ResultDelivered,
+    SegmentationFailed,
+    SegmentationReady,
+    SeriesCompleted,
+    SeriesEvent,
+    SeriesOpened,
+    SeriesProgress,
+    SeriesRejected,
+    SliceReceived,
+)
+from neuroscan_core.domain.volume import FrameKey
+
+MAX_SERIES = 50
+MAX_HELD_SLICES = 24  # a mask follows its slice by one or two slices; more are kept for a segmenter that lags
+ENDED_STATES = frozenset({"delivered", "committed", "purged", "rejected", "failed", "dead-letter", "ignored"})
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """A slice and its mask, ready to be drawn.
+
+    Parameters
+    ----------
+    pixels_ji : ndarray of float32, shape (rows, columns)
+    labels_ji : ndarray of uint8, shape (rows, columns)
+    """
+
+    pixels_ji: npt.NDArray[np.float32]
+    labels_ji: npt.NDArray[np.uint8]
+
+
+@dataclass
+class _Series:
+    uid: str
+    state: str = "receiving"
+    modality: str = ""
+    description: str = ""
+    model: str = ""
+    reason: str = ""
+    remedy: str = ""
+    opened_at_s: float = 0.0
+    num_slices: int = 0
+    num_expected: int | None = None
+    version: int = 0
+    volume_ml: float | None = None
+    latency_ms: float | None = None
+    next_mask: int = 0
+    has_mask_gap: bool = False
+    seen: set[FrameKey] = field(default_factory=set)
+    masks: dict[FrameKey, int] = field(default_factory=dict)
+    latencies_ms: list[float] = field(default_factory=list)
+    deliveries: dict[tuple[str, str], ResultDelivered] = field(default_factory=dict)
+    held: OrderedDict[FrameKey, npt.NDArray[np.float32]] = field(default_factory=OrderedDict)
+    overlay: Overlay | None = None
+    overlay_area: int = -1
+    overlay_number: int = 0
+
+
+class Board:
+    """Thread-safe picture of the node's series, newest first.
+
+    Parameters
+    ----------
+    max_series : int
+        The oldest are forgotten beyond it.
+    """
+
+    def __init__(self, max_series: int = MAX_SERIES) -> None:
+        self._max_series = max_series
+        self._series: OrderedDict[str, _Series] = OrderedDict()
+        self._lock = threading.Lock()
+        self._revision = 0
+
+    @property
+    def revision(self) -> int:
+        """Changes with everything that `snapshot` would show."""
+        return self._revision
+
+    def apply(self, event: Event) -> None:
+        """Take in one event; events that were seen before change nothing."""
+        with self._lock:
+            self._revision += 1
+            if isinstance(event, GatewayHeartbeat):
+                for progress in event.open_series:
+                    self._merge(progress)
+            elif isinstance(event, MaskReady):
+                self._add_mask(self._of(event.series_instance_uid), event)
+            elif isinstance(event, SeriesEvent):
+                self._apply_gateway(self._of(event.series_instance_uid), event)
+            elif isinstance(event, SegmentationReady):
+                series = self._of(event.series_instance_uid)
+                series.volume_ml = sum(region.volume_ml for region in event.segmentation.measurements)
+            elif isinstance(event, SegmentationFailed):
+                series = self._of(event.series_instance_uid)
+                series.state, series.reason = "failed", event.message
+            elif isinstance(event, ResultDelivered):
+                self._of(event.series_instance_uid).deliveries[event.modality, event.destination] = event
+
+    def merge(self, progress: tuple[SeriesProgress, ...]) -> None:
+        """Take in the gateway's list, which is newest first; it is right where it differs."""
+        with self._lock:
+            for entry in reversed(progress[: self._max_series]):
+                self._merge(entry)
+            self._revision += 1
+
+    def mask_gaps(self) -> list[tuple[str, int]]:
+        """Series with missing masks, and the sequence number from which to ask again."""
+        with self._lock:
+            return [(series.uid, series.next_mask) for series in self._series.values() if series.has_mask_gap]
+
+    def close_mask_gap(self, series_uid: str) -> None:
+        """Stop asking for masks of a series: all that can be had were taken in."""
+        with self._lock:
+            self._of(series_uid).has_mask_gap = False
+
+    def overlay(self, series_uid: str) -> Overlay | None:
+        """The picture to show for a series: the newest mask, the largest once the series is whole."""
+        with self._lock:
+            series = self._series.get(series_uid)
+            return series.overlay if series else None
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Everything that the page shows, JSON-ready, newest series first."""
+        with self._lock:
+            return [_as_json(series) for series in reversed(self._series.values())]
+
+    def _of(self, uid: str) -> _Series:
+        series = self._series.get(uid)
+        if series is None:
+            series = self._series[uid] = _Series(uid)
+            while len(self._series) > self._max_series:
+                self._series.popitem(last=False)
+        return series
+
+    def _merge(self, progress: SeriesProgress) -> None:
+        is_new = progress.series_instance_uid not in self._series
+        series = self._of(progress.series_instance_uid)
+        series.state, series.version = progress.state, progress.version
+        series.model, series.modality = progress.model or series.model, progress.modality or series.modality
+        series.description = progress.description or series.description
+        series.reason = progress.reason or series.reason
+        series.opened_at_s = progress.opened_at_s or series.opened_at_s
+        series.num_slices = max(series.num_slices, progress.num_slices)
+        if is_new and progress.is_open:
+            series.has_mask_gap = True
+        if series.state in ENDED_STATES:
+            series.held.clear()
+
+    def _apply_gateway(self, series: _Series, event: SeriesEvent) -> None:
+        if isinstance(event, SeriesOpened):
+            series.model, series.modality, series.description = event.model, event.modality, event.description
+            series.num_expected, series.opened_at_s = event.num_expected, event.opened_at_s
+        elif isinstance(event, SliceReceived):
+            series.seen.add(event.key)
+            series.num_slices = max(series.num_slices, len(series.seen))
+            series.held[event.key] = event.pixels_ji
+            while len(series.held) > MAX_HELD_SLICES:
+                series.held.popitem(last=False)
+        elif isinstance(event, SeriesCompleted):
+            series.num_slices = series.num_expected = len(event.manifest)
+            series.version = event.version
+            if series.state == "receiving":
+                series.state = "complete"
+        elif isinstance(event, SeriesRejected):
+            series.state, series.reason, series.remedy = "rejected", event.message, event.remedy
+
+    def _add_mask(self, series: _Series, mask: MaskReady) -> None:
+        if mask.sequence > series.next_mask:
+            series.has_mask_gap = True
+        elif mask.sequence == series.next_mask:
+            series.next_mask += 1
+        if series.masks.get(mask.key, -1) >= mask.revision:
+            return
+        series.masks[mask.key] = mask.revision
+        series.latency_ms = mask.latency_ms
+        series.latencies_ms.append(mask.latency_ms)
+        series.model = mask.model.name
+        pixels_ji = series.held.get(mask.key)
+        area = int(np.count_nonzero(mask.labels_ji))
+        if pixels_ji is not None and area >= max(series.overlay_area, 0):
+            series.overlay = Overlay(pixels_ji, mask.labels_ji)
+            series.overlay_area = area
+            series.overlay_number += 1
+
+
+def _as_json(series: _Series) -> dict[str, Any]:
+    latencies_ms = sorted(series.latencies_ms)
+    return {
+        "series": series.uid,
+        "state": series.state,
+        "modality": series.modality,
+        "description": series.description,
+        "model": series.model,
+        "version": series.version,
+        "opened_at_s": series.opened_at_s,
+        "num_slices": series.num_slices,
+        "num_expected": series.num_expected,
+        "num_masks": len(series.masks),
+        "latency_ms": series.latency_ms,
+        "median_latency_ms": latencies_ms[len(latencies_ms) // 2] if latencies_ms else None,
+        "volume_ml": series.volume_ml,
+        "reason": series.reason,
+        "remedy": series.remedy,
+        "overlay_number": series.overlay_number,
+        "deliveries": [
+            {
+                "modality": delivered.modality,
+                "destination": delivered.destination,
+                "is_committed": delivered.is_committed,
+                "delay_s": delivered.delay_s,
+                "sop_instance_uid": delivered.sop_instance_uid,
+            }
+            for _, delivered in sorted(series.deliveries.items())
+        ],
+    }

@@ -1,0 +1,67 @@
+"""Pictures of slices with their masks; pixels in, PNG out."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+# One colour per label value in BGR, as OpenCV orders it; values beyond start again.
+PALETTE_BGR = ((66, 66, 245), (80, 200, 255), (120, 220, 90), (245, 160, 70))
+WINDOW_PERCENTILE = 99.5
+
+Picture = npt.NDArray[np.uint8]
+
+
+def grey_picture(pixels_ji: npt.NDArray[np.generic]) -> Picture:
+    """Window a slice between 0 and its 99.5th percentile.
+
+    Parameters
+    ----------
+    pixels_ji : ndarray, shape (rows, columns)
+
+    Returns
+    -------
+    ndarray of uint8, shape (rows, columns, 3)
+        BGR.
+    """
+    image_ji = pixels_ji.astype(np.float32)
+    top = float(np.percentile(image_ji, WINDOW_PERCENTILE))
+    grey_ji = np.clip(image_ji * (255.0 / max(top, 1e-6)), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(grey_ji, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
+
+
+def overlay_picture(
+    pixels_ji: npt.NDArray[np.generic], labels_ji: npt.NDArray[np.uint8], *, opacity: float = 0.35
+) -> Picture:
+    """Draw a label map over its slice: tinted, with an outline.
+
+    Parameters
+    ----------
+    pixels_ji : ndarray, shape (rows, columns)
+    labels_ji : ndarray of uint8, shape (rows, columns)
+        0 is background.
+    opacity : float
+        Of the tint.
+
+    Returns
+    -------
+    ndarray of uint8, shape (rows, columns, 3)
+        BGR.
+    """
+    picture = grey_picture(pixels_ji)
+    for value in np.unique(labels_ji[labels_ji > 0]):
+        colour = PALETTE_BGR[(int(value) - 1) % len(PALETTE_BGR)]
+        region_ji = labels_ji == value
+        tinted = (1 - opacity) * picture[region_ji] + opacity * np.array(colour, dtype=np.float32)
+        picture[region_ji] = tinted.astype(np.uint8)
+        contours, _ = cv2.findContours(region_ji.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, colour, 1)
+    return picture
+
+
+def encode_png(picture: Picture) -> bytes:
+    """PNG bytes of a BGR picture."""
+    is_encoded, data = cv2.imencode(".png", picture)
+    assert is_encoded
+    return bytes(data.tobytes())

@@ -1,0 +1,209 @@
+"""The viewer process: listens on the bus, asks gateway and segmenter how they are, serves HTTP."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from types import TracebackType
+
+import uvicorn
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from neuroscan_core.config import ViewerConfig
+from neuroscan_core.domain.errors import BusError, ConfigurationError, RequestRefused
+from neuroscan_core.domain.events import (
+    EVENT_TYPES,
+    GetGatewayHealth,
+    GetSegmenterHealth,
+    Health,
+    ListSeries,
+    ReplayMasks,
+)
+from neuroscan_core.log import get_logger
+from neuroscan_core.ports import MessageBus
+from neuroscan_core.viewer.app import create_app
+from neuroscan_core.viewer.board import Board
+from neuroscan_core.viewer.metrics import join_metrics
+
+log = get_logger(__name__)
+
+ASK_TIMEOUT_S = 2.0
+REFRESH_S = 1.0
+_NO_ANSWER = {
+    "gateway": "The gateway does not answer: no images can be received. Look at its log, or start `neuroscan gateway`.",
+    "segmenter": "The segmenter does not answer: series wait. Look at its log, or start `neuroscan segmenter`.",
+}
+
+
+class BusStatus:
+    """Asks gateway and segmenter how they are, each time anew.
+
+    Parameters
+    ----------
+    bus : MessageBus
+    registry : CollectorRegistry
+        Of this process.
+    """
+
+    def __init__(self, bus: MessageBus, registry: CollectorRegistry, *, timeout_s: float = ASK_TIMEOUT_S) -> None:
+        self._bus, self._registry, self._timeout_s = bus, registry, timeout_s
+
+    def problems(self) -> list[str]:
+        """Sentences about what keeps the node from working."""
+        found: list[str] = []
+        for role, health in self._ask().items():
+            if health is None:
+                found.append(_NO_ANSWER[role])
+            elif not health.is_ready:
+                found.extend(health.problems or (f"The {role} is not ready yet.",))
+        return found
+
+    def warnings(self) -> list[str]:
+        """Sentences of processes that are ready all the same."""
+        return [problem for health in self._ask().values() if health and health.is_ready for problem in health.problems]
+
+    def metrics(self) -> str:
+        """Prometheus text of all processes."""
+        texts = {role: health.metrics if health else "" for role, health in self._ask().items()}
+        return join_metrics({**texts, "viewer": generate_latest(self._registry).decode()})
+
+    def _ask(self) -> dict[str, Health | None]:
+        answers: dict[str, Health | None] = {"gateway": None, "segmenter": None}
+        try:
+            answers["gateway"] = self._bus.request(GetGatewayHealth(), timeout_s=self._timeout_s)
+        except BusError as exc:
+            log.debug("the gateway does not answer", error=str(exc))
+        try:
+            answers["segmenter"] = self._bus.request(GetSegmenterHealth(), timeout_s=self._timeout_s)
+        except BusError as exc:
+            log.debug("the segmenter does not answer", error=str(exc))
+        return answers
+
+
+class Viewer:
+    """The status page with health and metrics.
+
+    Parameters
+    ----------
+    config : ViewerConfig
+    bus : MessageBus
+        Opened for the role ``viewer``; the caller closes it.
+
+    Raises
+    ------
+    ConfigurationError
+        Its port is taken.
+    """
+
+    def __init__(self, config: ViewerConfig, bus: MessageBus) -> None:
+        self._bus = bus
+        self._board = Board()
+        self._stopping = threading.Event()
+        self.registry = CollectorRegistry()
+        self._events_total = Counter("neuroscan_viewer_events", "Events seen", ["type"], registry=self.registry)
+        Gauge("neuroscan_viewer_series", "Series on the page", registry=self.registry).set_function(
+            lambda: len(self._board.snapshot())
+        )
+        self._socket = _listen(config.host, config.port)
+        app = create_app(self._board, BusStatus(bus, self.registry), is_stopping=self._stopping.is_set)
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        )
+        self._subscription = bus.subscribe(*EVENT_TYPES)
+        self._threads = [
+            threading.Thread(target=self._watch, name="viewer-events", daemon=True),
+            threading.Thread(target=self._refresh, name="viewer-refresh", daemon=True),
+            threading.Thread(target=self._serve, name="viewer-http", daemon=True),
+        ]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port on which the page is."""
+        host, port = self._socket.getsockname()[:2]
+        return str(host), int(port)
+
+    def __enter__(self) -> Viewer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to watch and to serve."""
+        for thread in self._threads:
+            thread.start()
+        host, port = self.address
+        log.info("status page is ready", url=f"http://{host}:{port}/")
+
+    def stop(self) -> None:
+        """End open streams, then the threads."""
+        self._stopping.set()
+        self._server.should_exit = True
+        self._subscription.close()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(timeout=5)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            event = self._subscription.receive(timeout_s=1.0)
+            if event is None:
+                continue
+            self._events_total.labels(type(event).__name__).inc()
+            try:
+                self._board.apply(event)
+            except Exception:
+                log.exception("an event cannot be shown; the page goes on", type=type(event).__name__)
+
+    def _refresh(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._board.merge(self._bus.request(ListSeries(), timeout_s=ASK_TIMEOUT_S).series)
+                self._fill_gaps()
+            except BusError as exc:
+                log.debug("the list of series cannot be had", error=str(exc))
+            except Exception:
+                log.exception("the page cannot be refreshed; it goes on")
+            self._stopping.wait(REFRESH_S)
+
+    def _fill_gaps(self) -> None:
+        """Ask again for masks that were missed."""
+        for series_uid, next_sequence in self._board.mask_gaps():
+            try:
+                self._replay_masks(series_uid, next_sequence)
+            except RequestRefused as exc:
+                log.debug("masks cannot be had again", series=series_uid, error=str(exc))
+            self._board.close_mask_gap(series_uid)
+
+    def _replay_masks(self, series_uid: str, next_sequence: int) -> None:
+        while not self._stopping.is_set():
+            request = ReplayMasks(series_uid, next_sequence)
+            masks = self._bus.request(request, timeout_s=ASK_TIMEOUT_S).masks
+            for mask in masks:
+                self._board.apply(mask)
+            if len(masks) < request.limit:
+                return
+            next_sequence = masks[-1].sequence + 1
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(64)
+    except OSError as exc:
+        listener.close()
+        raise ConfigurationError(
+            f"The status page cannot listen on {host}:{port}: {exc.strerror or exc}.",
+            remedy="Free the port or set viewer.port to another one.",
+        ) from exc
+    return listener
