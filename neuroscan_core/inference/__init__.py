@@ -1,0 +1,1 @@
+"""Model bundles and what executes them: adapters of `ports.InferenceEngine`."""

@@ -1,0 +1,1 @@
+"""From slices to label maps: pure functions and small classes, used by the node and by training."""
