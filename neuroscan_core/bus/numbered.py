@@ -1,0 +1,312 @@
+"""What all feeds share: put numbered events in order, and ask for those that did not come.
+
+Which events those are, and who is asked, is up to the kinds of feed in `feed`; the order of one series is kept by
+`sequence`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+from neuroscan_core.bus.sequence import SeriesSequence
+from neuroscan_core.domain.errors import BusError, RequestRefused, WireFormatError
+from neuroscan_core.domain.events import (
+    Event,
+    GatewayHeartbeat,
+    SeriesEvent,
+    SeriesOpened,
+)
+from neuroscan_core.log import get_logger
+from neuroscan_core.ports import MessageBus
+
+log = get_logger(__name__)
+
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
+POLL_S = 0.002  # how soon the end of a replay is noticed
+MAX_WAIT_S = 0.2  # how soon the receiver notices what another thread changed
+MAX_DRAINED = 64
+MAX_FORGOTTEN = 4096
+
+
+@dataclass
+class FeedStatistics:
+    """Counts since the feed was made.
+
+    Parameters
+    ----------
+    num_delivered, num_replayed, num_duplicates : int
+        Numbered events handed out; those of them that a replay brought; those that came again.
+    num_failed_replays : int
+        Requests that were refused or not answered.
+    """
+
+    num_delivered: int = 0
+    num_replayed: int = 0
+    num_duplicates: int = 0
+    num_failed_replays: int = 0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request under way; `series` is None where it asks for the list."""
+
+    series: SeriesSequence | None
+    from_sequence: int
+    answer: Future[Sequence[SeriesEvent]]
+
+
+class NumberedFeed(ABC):
+    """What all feeds share; a kind of feed says what it listens to and how it asks for missing events.
+
+    One thread receives; any thread may forget, restart or close.
+
+    Parameters
+    ----------
+    bus : MessageBus
+    numbered_types : tuple of type
+        Events that are put in order.
+    extra_types : tuple of type
+        Events that are handed on as they come, and may be missed.
+    capacity : int
+        Unread events that the subscription keeps.
+    clock : callable
+        Seconds that never go back; paces repeated requests.
+    replay_limit : int
+        Most events that are asked for at once.
+    lists_all : bool
+        Ask for the list of all series at the start and after every outage.
+    """
+
+    def __init__(
+        self,
+        bus: MessageBus,
+        numbered_types: tuple[type[SeriesEvent], ...],
+        extra_types: tuple[type[Event], ...],
+        *,
+        capacity: int,
+        clock: Callable[[], float],
+        replay_limit: int,
+        lists_all: bool = False,
+    ) -> None:
+        self.statistics = FeedStatistics()
+        self._bus, self._clock, self._limit = bus, clock, replay_limit
+        self._numbered_types, self._extra_types = numbered_types, extra_types
+        self._lock = threading.RLock()
+        self._series: dict[str, SeriesSequence] = {}
+        self._forgotten: dict[str, int] = {}
+        self._ready: deque[Event] = deque()
+        self._asked: _Asked | None = None
+        self._should_list = self._lists_all = lists_all
+        self._turn = 0
+        self._retry_at_s = self._backoff_s = 0.0
+        self._is_closed = False
+        self._asker = ThreadPoolExecutor(1, thread_name_prefix=f"{type(self).__name__}-replay")
+        wanted = dict.fromkeys((*numbered_types, GatewayHeartbeat, *extra_types))
+        self._subscription = bus.subscribe(*wanted, capacity=capacity)
+
+    @abstractmethod
+    def _replay(self, series_instance_uid: str, from_sequence: int, limit: int) -> Sequence[SeriesEvent]:
+        """Ask for events again; runs in the thread of the asker."""
+
+    @abstractmethod
+    def _hear_heartbeat(self, heartbeat: GatewayHeartbeat) -> None:
+        """Announce or check what the heartbeat tells of."""
+
+    def _list(self) -> Sequence[SeriesEvent]:
+        """Learn of all series there are; runs in the thread of the asker."""
+        return ()
+
+    def receive_any(self, timeout_s: float | None = None) -> Event | None:
+        """Wait for the next event; None after `timeout_s` without one, or after close."""
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while not self.is_closed:
+            with self._lock:
+                self._collect()
+                self._drain()
+                self._ask()
+                if self._ready:
+                    self.statistics.num_delivered += isinstance(self._ready[0], self._numbered_types)
+                    return self._ready.popleft()
+                wait_s = min(deadline_s - time.monotonic(), self._quiet_s())
+            if deadline_s <= time.monotonic():
+                return None
+            event = self._subscription.receive(max(0.0, wait_s))
+            if event is not None:
+                with self._lock:
+                    self._hear(event)
+        return None
+
+    def _quiet_s(self) -> float:
+        """How long there is nothing to do unless an event comes."""
+        if self._asked is not None:
+            return POLL_S
+        due = [series.retry_at_s for series in self._series.values() if series.is_behind or series.should_check]
+        if self._should_list:
+            due.append(0.0)
+        wait_s = max(self._retry_at_s, min(due)) - self._clock() if due else MAX_WAIT_S
+        return min(MAX_WAIT_S, max(POLL_S, wait_s))
+
+    def _drain(self) -> None:
+        for _ in range(MAX_DRAINED):
+            if len(self._ready) >= self._limit:
+                return
+            event = self._subscription.receive(0.0)
+            if event is None:
+                return
+            self._hear(event)
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, GatewayHeartbeat):
+            self._hear_heartbeat(event)
+        elif isinstance(event, self._numbered_types):
+            self._offer(event)
+        if isinstance(event, self._extra_types):
+            self._ready.append(event)
+
+    def _offer(self, event: SeriesEvent) -> int:
+        series = self._known(event.series_instance_uid, event.sequence + 1)
+        if series is None or event.sequence < series.next_sequence:
+            self.statistics.num_duplicates += 1
+            return 0
+        in_order = series.offer(event)
+        for ready in in_order:
+            if isinstance(ready, SeriesOpened):
+                series.priority = ready.priority
+        self._ready.extend(in_order)
+        return len(in_order)
+
+    def _known(self, series_instance_uid: str, num_events: int) -> SeriesSequence | None:
+        """Find or begin the sequence of a series; None where it was forgotten and has nothing new."""
+        series = self._series.get(series_instance_uid)
+        if series is None:
+            if num_events <= self._forgotten.get(series_instance_uid, -1):
+                return None
+            self._forgotten.pop(series_instance_uid, None)
+            series = self._series[series_instance_uid] = SeriesSequence(series_instance_uid, self._limit)
+        series.announce(num_events)
+        return series
+
+    def _ask(self) -> None:
+        """Begin the next replay: the highest priority first, in turn among equals."""
+        now_s = self._clock()
+        if self._asked is not None or len(self._ready) >= self._limit or now_s < self._retry_at_s:
+            return
+        if self._should_list:
+            self._should_list = False
+            self._asked = _Asked(None, 0, self._asker.submit(self._list))
+            return
+        due = [s for s in self._series.values() if (s.is_behind or s.should_check) and now_s >= s.retry_at_s]
+        if not due:
+            return
+        series = min(due, key=lambda s: (-s.priority, s.asked_at_turn))
+        self._turn += 1
+        series.asked_at_turn = self._turn
+        limit = min(self._limit, series.num_missing or self._limit)
+        answer = self._asker.submit(self._replay, series.series_instance_uid, series.next_sequence, limit)
+        self._asked = _Asked(series, series.next_sequence, answer)
+
+    def _collect(self) -> None:
+        asked = self._asked
+        if asked is None or not asked.answer.done():
+            return
+        self._asked = None
+        try:
+            events = asked.answer.result()
+        except (RequestRefused, WireFormatError) as error:
+            self._take_refusal(asked.series, error)
+            return
+        except BusError:
+            self._wait_for_server(asked.series)
+            return
+        self._should_list |= self._lists_all and asked.series is not None and self._backoff_s > 0
+        self._backoff_s = self._retry_at_s = 0.0
+        if asked.series is not None and self._series.get(asked.series.series_instance_uid) is asked.series:
+            self._take_replay(asked.series, asked.from_sequence, events)
+
+    def _take_replay(self, series: SeriesSequence, from_sequence: int, events: Sequence[SeriesEvent]) -> None:
+        for event in events:
+            if event.series_instance_uid == series.series_instance_uid:
+                self.statistics.num_replayed += self._offer(event)
+        if series.next_sequence > from_sequence:
+            series.backoff_s = series.retry_at_s = 0.0
+            return
+        series.should_check = False
+        series.is_settled = True
+        if series.is_behind:
+            self._postpone(series)
+
+    def _take_refusal(self, series: SeriesSequence | None, error: BusError) -> None:
+        self.statistics.num_failed_replays += 1
+        if series is None:
+            return
+        if not series.backoff_s:
+            log.warning("replay refused", series=series.series_instance_uid, error=str(error))
+        series.should_check = False
+        series.is_settled = True
+        self._postpone(series)
+
+    def _postpone(self, series: SeriesSequence) -> None:
+        series.backoff_s = min(MAX_BACKOFF_S, max(FIRST_BACKOFF_S, 2 * series.backoff_s))
+        series.retry_at_s = self._clock() + series.backoff_s
+
+    def _wait_for_server(self, series: SeriesSequence | None) -> None:
+        self.statistics.num_failed_replays += 1
+        self._should_list |= series is None
+        if not self._backoff_s:
+            log.info("replay not answered, will go on asking")
+        self._backoff_s = min(MAX_BACKOFF_S, max(FIRST_BACKOFF_S, 2 * self._backoff_s))
+        self._retry_at_s = self._clock() + self._backoff_s
+
+    def forget(self, series_instance_uid: str) -> None:
+        """Drop all that is kept of a series; should it get a new event, the whole series comes again from 0."""
+        with self._lock:
+            series = self._series.pop(series_instance_uid, None)
+            if series is None:
+                return
+            self._forgotten[series_instance_uid] = max(series.num_announced, series.next_sequence)
+            if len(self._forgotten) > MAX_FORGOTTEN:
+                del self._forgotten[next(iter(self._forgotten))]
+            self._drop_ready(series_instance_uid)
+
+    def restart(self, series_instance_uid: str) -> None:
+        """Hand out all events of a series again, or for the first time, from 0 on."""
+        with self._lock:
+            old = self._series.get(series_instance_uid)
+            num_known = max(old.num_announced, old.next_sequence) if old else 0
+            self._forgotten.pop(series_instance_uid, None)
+            self._drop_ready(series_instance_uid)
+            series = self._series[series_instance_uid] = SeriesSequence(series_instance_uid, self._limit)
+            series.announce(num_known)
+            series.priority = old.priority if old else 0
+            series.should_check = True
+
+    def _drop_ready(self, series_instance_uid: str) -> None:
+        self._ready = deque(
+            event
+            for event in self._ready
+            if not (isinstance(event, self._numbered_types) and event.series_instance_uid == series_instance_uid)
+        )
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self._is_closed or self._subscription.is_closed
+
+    def close(self) -> None:
+        """Stop; a waiting `receive` returns None."""
+        self._is_closed = True
+        self._subscription.close()
+        self._asker.shutdown(wait=True, cancel_futures=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
