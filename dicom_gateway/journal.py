@@ -525,7 +525,8 @@ class Journal:
         due_at_s: float | None = None,
     ) -> list[DeliveryRecord]:
         """Deliveries that meet all given conditions, oldest first."""
-        conditions, parameters = ["1"], []
+        conditions = ["1"]
+        parameters: list[Any] = []
         wanted = tuple(states)
         if wanted:
             conditions.append(f"d.state IN ({','.join('?' * len(wanted))})")
@@ -540,7 +541,7 @@ class Journal:
                 parameters.append(value)
         if due_at_s is not None:
             conditions.append("d.next_attempt_at_s <= ?")
-            parameters.append(due_at_s)  # type: ignore[arg-type]
+            parameters.append(due_at_s)
         rows = self._read(_DELIVERIES + f" WHERE {' AND '.join(conditions)} ORDER BY d.id", parameters)
         return [_delivery(row) for row in rows]
 
