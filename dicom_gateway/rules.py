@@ -241,7 +241,7 @@ def _operators(where: str, wanted: dict[str, Any]) -> Test:
             remedy=_suggestion(str(unknown[0]), OPERATORS) if unknown else f"There are {', '.join(OPERATORS)}.",
         )
     # A range must hold for one and the same value, so min and max are one test.
-    limits = {name: wanted[name] for name in ("min", "max") if name in wanted}
+    limits: dict[str, Any] = {name: wanted[name] for name in ("min", "max") if name in wanted}
     tests = [_range(where, limits)] if limits else []
     tests += [_operator(where, name, value) for name, value in wanted.items() if name not in limits]
     return lambda values: all(test(values) for test in tests)

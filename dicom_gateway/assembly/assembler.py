@@ -1,0 +1,422 @@
+"""The series assembler: what the receiver stores becomes numbered slice events, and series that are known to be whole.
+
+A series is complete, in this order: when all frames of its multi-frame object are there (``object``), when as many
+slices as announced are there (``count``), when every association that contributed was released (``release``), or after
+a silence (``quiet``); each only if the slices form a regular stack without gaps. After a long silence a series with
+gaps is judged as it is. A late slice reopens a series: its completion is repeated with a higher version.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge
+from pydicom.dataset import Dataset
+
+from dicom_gateway.assembly.associations import Associations
+from dicom_gateway.assembly.intake import Intake, OnHeader, StoredObject
+from dicom_gateway.assembly.ledger import Ledger
+from dicom_gateway.assembly.replay import Replay
+from dicom_gateway.assembly.series import Assembly, Phase, load_assembly
+from dicom_gateway.assembly.strands import StrandPool
+from dicom_gateway.journal import OPEN_STATES, InstanceRecord, Journal, SeriesRecord, SeriesState
+from dicom_gateway.reading import CURABLE, ImageObject, read_header
+from dicom_gateway.reading.attributes import MODALITY, SERIES_DESCRIPTION, string
+from dicom_gateway.rules import Decision, RuleSet
+from neuroscan_core.config import NodeConfig
+from neuroscan_core.domain.errors import RejectionCode, SeriesRejection, StorageError, UnreadableObject
+from neuroscan_core.domain.events import (
+    Event,
+    GatewayHeartbeat,
+    ReplayedEvents,
+    SeriesCompleted,
+    SeriesEvent,
+    SeriesProgress,
+    SliceReceived,
+)
+from neuroscan_core.log import get_logger, series_context
+
+log = get_logger(__name__)
+
+MAX_BATCH = 8  # objects of one series that share a transaction of the journal
+MAX_EVENTS = 16  # events that share one, so that a large multi-frame object is published as it is decoded
+MAX_IN_MEMORY = 128  # waiting objects that keep their bytes; more are read from disk again
+MAX_AT_REST = 64  # finished series kept ready for late slices
+
+
+@dataclass(frozen=True)
+class SpooledObject:
+    """An object that is read from disk again."""
+
+    record: InstanceRecord
+    path: Path
+    encoded: bytes | None = None
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    stored: StoredObject
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Look whether the series is complete now."""
+
+    now_s: float
+
+
+_Message = _Arrived | _Look
+
+
+class SeriesAssembler:
+    """Sink of the receiver, source of the gateway's series events.
+
+    Any thread may call; everything about one series happens in order on one worker thread at a time.
+
+    Parameters
+    ----------
+    config : NodeConfig
+    journal : Journal
+    publish : callable
+        Of the message bus; must not block.
+    rules : RuleSet
+    clock : callable
+        Unix time in seconds.
+    registry : CollectorRegistry
+    on_header : callable, optional
+        Told of series UID and header of every accepted object, before its slices are published.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        journal: Journal,
+        publish: Callable[[Event], None],
+        rules: RuleSet,
+        *,
+        clock: Callable[[], float] = time.time,
+        registry: CollectorRegistry,
+        on_header: OnHeader | None = None,
+    ) -> None:
+        self._config, self._journal, self._clock, self._on_header = config, journal, clock, on_header
+        self._intake = Intake(config.series, rules, on_header)
+        self._ledger = Ledger(journal, publish, clock=clock, registry=registry)
+        self._replay = Replay(journal, config.spool_dir)
+        self._associations = Associations()
+        self._lock = Lock()
+        self._assemblies: OrderedDict[str, Assembly] = OrderedDict()
+        self._heard_at_s: dict[str, float] = {}
+        self._pool: StrandPool[_Message] = StrandPool(
+            self._handle, num_workers=config.gateway.workers, name="assembly", max_batch=MAX_BATCH
+        )
+        backlog = Gauge("neuroscan_assembly_backlog", "Stored objects not assembled yet", registry=registry)
+        backlog.set_function(lambda: self._pool.num_waiting)
+
+    def __enter__(self) -> SeriesAssembler:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the worker threads; what still waits is assembled after the next start."""
+        self._pool.close()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until everything stored is assembled; whether that came about in time."""
+        return self._pool.drain(timeout_s)
+
+    # ----------------------------------------------------------------------------------------- sink of the receiver
+
+    def association_opened(self, association: str, calling_ae: str) -> None:
+        """A sender associated."""
+        log.debug("association is open", association=association, calling_ae=calling_ae)
+
+    def stored(self, stored: StoredObject) -> None:
+        """Take an object that is durable. Returns at once."""
+        series_uid = stored.record.series_uid
+        if stored.encoded is not None and self._pool.num_waiting >= MAX_IN_MEMORY:
+            stored = SpooledObject(stored.record, stored.path)
+        self._associations.contribute(stored.record.association, series_uid)
+        with self._lock:
+            self._heard_at_s[series_uid] = self._clock()
+        self._pool.post(series_uid, _Arrived(stored))
+
+    def association_closed(self, association: str, *, released: bool) -> None:
+        """An association ended, orderly or not."""
+        for series_uid in self._associations.close(association, released=released):
+            if released and self._config.series.complete_on_release:
+                self._pool.post(series_uid, _Look(self._clock()))
+
+    # --------------------------------------------------------------------------------------------- timers and start
+
+    def tick(self, now_s: float) -> None:
+        """Look at series that have been silent long enough; call a few times a second."""
+        self._pool.resume()
+        with self._lock:
+            due = [a for a in self._assemblies.values() if a.deadline_s is not None and a.deadline_s <= now_s]
+            for assembly in due:
+                assembly.deadline_s = None
+        for assembly in due:
+            self._pool.post(assembly.series_uid, _Look(now_s))
+
+    def recover(self) -> None:
+        """Finish what a former process left: objects without events, series without a verdict.
+
+        Its associations count as closed but not released, and silence counts from now on only, since nobody listened
+        before.
+        """
+        now_s = self._clock()
+        open_series = self._journal.all_series(OPEN_STATES)
+        for row in open_series:
+            self._associations.distrust(row.series_uid)
+            self._show_headers(row.series_uid)
+        unassembled = self._journal.unassembled()
+        series_uids = {row.series_uid for row in open_series} | {record.series_uid for record in unassembled}
+        with self._lock:
+            self._heard_at_s.update(dict.fromkeys(series_uids, now_s))
+        for record in unassembled:
+            self._associations.distrust(record.series_uid)
+            self._pool.post(record.series_uid, _Arrived(SpooledObject(record, self._config.spool_dir / record.path)))
+        for row in open_series:
+            if row.state is SeriesState.RECEIVING:
+                self._pool.post(row.series_uid, _Look(now_s))
+        if open_series or unassembled:
+            log.info("recovering", num_series=len(open_series), num_objects=len(unassembled))
+
+    def _show_headers(self, series_uid: str) -> None:
+        if self._on_header is None:
+            return
+        for record in self._journal.instances(series_uid):
+            try:
+                header: Dataset = read_header(self._config.spool_dir / record.path)
+            except UnreadableObject:
+                log.exception("a spooled object cannot be read again", series=series_uid, sop=record.sop_uid)
+                continue
+            self._on_header(series_uid, header)
+
+    # ------------------------------------------------------------------------------------------------------ answers
+
+    def replay(self, series_uid: str, from_sequence: int, limit: int) -> ReplayedEvents:
+        """Events of a series again, from the journal and the spool; see `Replay.events`."""
+        return self._replay.events(series_uid, from_sequence, limit)
+
+    def completed(self, series_uid: str) -> SeriesCompleted:
+        """The newest completion of a series; see `Replay.completed`."""
+        return self._replay.completed(series_uid)
+
+    def progress(self, open_only: bool = False) -> tuple[SeriesProgress, ...]:
+        """Series of the journal, newest first."""
+        return tuple(self._progress_of(row) for row in self._journal.all_series(OPEN_STATES if open_only else ()))
+
+    def heartbeat(self) -> GatewayHeartbeat:
+        """Open series with the number of their events."""
+        return GatewayHeartbeat(self.progress(open_only=True))
+
+    def _progress_of(self, row: SeriesRecord) -> SeriesProgress:
+        with self._lock:
+            assembly = self._assemblies.get(row.series_uid)
+        is_live = assembly is not None and assembly.phase is Phase.RECEIVING
+        return SeriesProgress(
+            row.series_uid,
+            row.state.value,
+            num_events=self._journal.num_events(row.series_uid),
+            num_slices=len(assembly.recorded) if assembly is not None and is_live else row.num_slices,
+            version=row.version,
+            is_open=row.state in OPEN_STATES,
+            model=row.model,
+            priority=row.priority,
+            modality=row.modality,
+            description=row.description,
+            reason=row.reason,
+            opened_at_s=row.opened_at_s,
+        )
+
+    # --------------------------------------------------------------------------------------- on the worker threads
+
+    def _handle(self, series_uid: str, messages: list[_Message]) -> None:
+        with series_context(series_uid):
+            assembly = self._assembly(series_uid)
+            try:
+                self._advance(assembly, messages)
+            except BaseException:
+                with self._lock:  # the next message finds what the journal says
+                    self._assemblies.pop(series_uid, None)
+                raise
+            self._set_deadline(assembly)
+        self._forget_some()
+
+    def _advance(self, assembly: Assembly, messages: list[_Message]) -> None:
+        draft = _Draft()
+        now_s = self._clock()
+        for message in messages:
+            if isinstance(message, _Arrived):
+                self._take(assembly, draft, message.stored)
+            else:
+                now_s = max(now_s, message.now_s)
+        self._flush(assembly, draft)
+        if not self._pool.has_more(assembly.series_uid):
+            self._consider(assembly, now_s)
+
+    def _take(self, assembly: Assembly, draft: _Draft, stored: StoredObject) -> None:
+        record = stored.record
+        assembly.last_received_at_s = max(assembly.last_received_at_s, record.received_at_s)
+        if assembly.phase.is_over:
+            draft.assembled.append(record.sop_uid)
+            return
+        try:
+            self._take_fit(assembly, draft, stored)
+        except SeriesRejection as rejection:
+            self._reject(assembly, draft, record.sop_uid, rejection)
+        except StorageError:
+            raise
+        except Exception:
+            log.exception("an object cannot be assembled", sop=record.sop_uid)
+            self._reject(
+                assembly,
+                draft,
+                record.sop_uid,
+                SeriesRejection(
+                    RejectionCode.UNDECODABLE, "An image cannot be read.", remedy="The log of the gateway says more."
+                ),
+            )
+
+    def _reject(self, assembly: Assembly, draft: _Draft, sop_uid: str, rejection: SeriesRejection) -> None:
+        self._flush(assembly, draft)
+        self._ledger.reject(assembly, rejection, assembled=[sop_uid], identity=draft.identity)
+
+    def _take_fit(self, assembly: Assembly, draft: _Draft, stored: StoredObject) -> None:
+        obj = self._intake.open(stored)
+        decision = self._decide(draft, obj) if assembly.phase is Phase.NEW else None
+        frames = self._intake.examine(assembly, obj)
+        if decision is not None:
+            opened = self._intake.introduce(assembly, obj, frames, decision, self._clock())
+            assembly.num_expected = opened.num_expected
+            self._ledger.write(assembly, [opened], state=SeriesState.RECEIVING, **draft.identity)
+        elif assembly.phase is not Phase.RECEIVING:
+            self._flush(assembly, draft)
+            self._reopen(assembly)
+        assembly.is_multi_frame = assembly.is_multi_frame or len(frames) > 1
+        for one in self._intake.slices(assembly, obj, frames):
+            sequence = assembly.num_events + len(draft.events)
+            draft.events.append(
+                SliceReceived(
+                    assembly.series_uid, sequence, one.key, one.geometry, one.pixels_ji, stored.record.received_at_s
+                )
+            )
+            if len(draft.events) >= MAX_EVENTS:
+                self._flush(assembly, draft)
+        draft.assembled.append(stored.record.sop_uid)
+
+    def _decide(self, draft: _Draft, obj: ImageObject) -> Decision:
+        """Rules come before the policy: a series that nobody wants is ignored, whatever may be wrong with it."""
+        decision = self._intake.decide(obj)
+        draft.identity = {
+            "rule": decision.rule or "",
+            "model": decision.model or "",
+            "priority": decision.priority,
+            "modality": string(obj.header, MODALITY),
+            "description": string(obj.header, SERIES_DESCRIPTION),
+        }
+        if decision.model is None:
+            raise SeriesRejection(RejectionCode.NO_RULE, decision.reason)
+        return decision
+
+    def _reopen(self, assembly: Assembly) -> None:
+        """A late slice: what was said of the series no longer holds."""
+        log.info("series is reopened by a late slice", version=assembly.version)
+        self._ledger.write(assembly, [], state=SeriesState.RECEIVING, reason="", message="", finished_at_s=None)
+        assembly.phase = Phase.RECEIVING
+
+    def _flush(self, assembly: Assembly, draft: _Draft) -> None:
+        self._ledger.write(assembly, draft.events, assembled=draft.assembled)
+        draft.events, draft.assembled = [], []
+
+    def _consider(self, assembly: Assembly, now_s: float) -> None:
+        """Complete or reject the series if it is time."""
+        if assembly.phase is not Phase.RECEIVING:
+            return
+        series = self._config.series
+        with self._lock:
+            silence_s = now_s - self._heard_at_s.get(assembly.series_uid, now_s)
+        is_given_up = silence_s >= series.give_up_s
+        reason = self._reason(assembly, silence_s)
+        if not reason and not is_given_up:
+            return
+        try:
+            geometry, manifest = assembly.stack.judge()
+        except SeriesRejection as rejection:
+            if is_given_up or rejection.code not in CURABLE:
+                self._ledger.reject(assembly, rejection)
+            return
+        self._ledger.complete(assembly, geometry, manifest, reason)
+
+    def _reason(self, assembly: Assembly, silence_s: float) -> str:
+        series = self._config.series
+        if assembly.has_announced_number:
+            if assembly.is_multi_frame:
+                return "object"
+            if series.complete_on_count:
+                return "count"
+        if series.complete_on_release and self._associations.are_all_released(assembly.series_uid):
+            return "release"
+        return "quiet" if silence_s >= series.quiet_s else ""
+
+    def _set_deadline(self, assembly: Assembly) -> None:
+        series = self._config.series
+        with self._lock:
+            self._assemblies[assembly.series_uid] = assembly
+            if assembly.phase is not Phase.RECEIVING:
+                assembly.deadline_s = None
+                return
+            heard_at_s = self._heard_at_s.setdefault(assembly.series_uid, self._clock())
+            is_quiet = self._clock() - heard_at_s >= series.quiet_s
+            assembly.deadline_s = heard_at_s + (series.give_up_s if is_quiet else series.quiet_s)
+
+    def _assembly(self, series_uid: str) -> Assembly:
+        with self._lock:
+            assembly = self._assemblies.get(series_uid)
+            if assembly is not None:
+                self._assemblies.move_to_end(series_uid)
+        if assembly is not None and not self._is_outdated(assembly):
+            return assembly
+        assembly = load_assembly(self._journal, series_uid, self._config.series)
+        with self._lock:
+            self._assemblies[series_uid] = assembly
+        return assembly
+
+    def _is_outdated(self, assembly: Assembly) -> bool:
+        """Whether a series at rest was purged since."""
+        is_at_rest = assembly.phase is not Phase.RECEIVING
+        return is_at_rest and self._journal.num_events(assembly.series_uid) != assembly.num_events
+
+    def _forget_some(self) -> None:
+        """Keep memory bounded: what is at rest longest is read from the journal if a late slice comes."""
+        with self._lock:
+            if len(self._assemblies) <= MAX_AT_REST:
+                return
+            at_rest = [
+                a for a in self._assemblies.values() if a.phase is not Phase.RECEIVING and a.phase is not Phase.NEW
+            ]
+            for assembly in at_rest[: max(0, len(at_rest) - MAX_AT_REST)]:
+                del self._assemblies[assembly.series_uid]
+                self._heard_at_s.pop(assembly.series_uid, None)
+                self._associations.forget(assembly.series_uid)
+
+
+class _Draft:
+    """What the objects of one batch cause, until it is recorded."""
+
+    def __init__(self) -> None:
+        self.events: list[SeriesEvent] = []
+        self.assembled: list[str] = []
+        self.identity: dict[str, Any] = {}  # columns of the series table

@@ -1,0 +1,147 @@
+"""From a stored object to the events that it causes: reading, rules and policy, without journal and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from pydicom.dataset import Dataset
+
+from dicom_gateway.assembly.series import Assembly, Phase
+from dicom_gateway.journal import InstanceRecord
+from dicom_gateway.reading import (
+    ImageObject,
+    classify,
+    expected_num_slices,
+    frames_of,
+    is_concatenated,
+    open_object,
+    parse_object,
+    require_referable_frames,
+    slices_of,
+    spacing_hint_mm,
+)
+from dicom_gateway.reading.attributes import MODALITY, SERIES_DESCRIPTION, string
+from dicom_gateway.reading.enhanced import is_multi_frame
+from dicom_gateway.reading.plane import FrameFacts
+from dicom_gateway.rules import Decision, RuleSet
+from neuroscan_core.config import SeriesConfig
+from neuroscan_core.domain.errors import RejectionCode, SeriesRejection, UndecodablePixels, UnreadableObject
+from neuroscan_core.domain.events import SeriesOpened
+from neuroscan_core.domain.volume import FrameKey, Slice
+
+OnHeader = Callable[[str, Dataset], None]
+
+
+class StoredObject(Protocol):
+    """An object that is on disk and in the journal, as the receiver hands it over."""
+
+    @property
+    def record(self) -> InstanceRecord:
+        """Its row in the journal."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """Its Part 10 file."""
+        ...
+
+    @property
+    def encoded(self) -> bytes | memoryview | None:
+        """The data set or the whole file as received, where it is still in memory."""
+        ...
+
+
+class Intake:
+    """Reads objects of series.
+
+    Parameters
+    ----------
+    config : SeriesConfig
+    rules : RuleSet
+    on_header : callable, optional
+        Told of the header of every object that a wanted series accepts.
+    """
+
+    def __init__(self, config: SeriesConfig, rules: RuleSet, on_header: OnHeader | None) -> None:
+        self._config, self._rules, self._on_header = config, rules, on_header
+
+    def open(self, stored: StoredObject) -> ImageObject:
+        """Parse an object.
+
+        Raises
+        ------
+        SeriesRejection
+            UNDECODABLE.
+        """
+        try:
+            if stored.encoded is None:
+                return open_object(stored.path)
+            return parse_object(stored.encoded, stored.record.transfer_syntax_uid)
+        except UnreadableObject as exc:
+            raise SeriesRejection(RejectionCode.UNDECODABLE, exc.message, remedy=exc.remedy) from exc
+
+    def decide(self, obj: ImageObject) -> Decision:
+        """What the rules say to the series of this object."""
+        return self._rules.decide(obj.header)
+
+    def examine(self, assembly: Assembly, obj: ImageObject) -> list[FrameFacts]:
+        """Accept an object for its series: policy first, then how its slices fit in.
+
+        Raises
+        ------
+        SeriesRejection
+        """
+        try:
+            classify(obj.header, self._config)
+            require_referable_frames(obj.header)
+            frames = frames_of(obj.header)
+        except (UndecodablePixels, UnreadableObject) as exc:
+            raise SeriesRejection(RejectionCode.UNDECODABLE, exc.message, remedy=exc.remedy) from exc
+        sop_uid = str(obj.header.file_meta.MediaStorageSOPInstanceUID)
+        for frame in frames:
+            assembly.stack.add(FrameKey(sop_uid, frame.number), frame.geometry)
+        if self._on_header is not None:
+            self._on_header(assembly.series_uid, obj.header)
+        return frames
+
+    def introduce(
+        self, assembly: Assembly, obj: ImageObject, frames: list[FrameFacts], decision: Decision, now_s: float
+    ) -> SeriesOpened:
+        """The event that opens a series."""
+        assert assembly.phase is Phase.NEW and decision.model is not None
+        header = obj.header
+        num_expected: int | None
+        if is_multi_frame(header):
+            num_expected = None if is_concatenated(header) else len(frames)
+        else:
+            num_expected = expected_num_slices(header)
+        return SeriesOpened(
+            assembly.series_uid,
+            assembly.num_events,
+            model=decision.model,
+            priority=decision.priority,
+            slice_spacing_mm=spacing_hint_mm(header, frames),
+            num_expected=num_expected,
+            modality=string(header, MODALITY),
+            description=string(header, SERIES_DESCRIPTION),
+            opened_at_s=now_s,
+        )
+
+    def slices(self, assembly: Assembly, obj: ImageObject, frames: list[FrameFacts]) -> Iterator[Slice]:
+        """Decode the slices whose events are not recorded yet.
+
+        Raises
+        ------
+        SeriesRejection
+            UNDECODABLE.
+        """
+        sop_uid = str(obj.header.file_meta.MediaStorageSOPInstanceUID)
+        wanted = [frame.number for frame in frames if FrameKey(sop_uid, frame.number) not in assembly.recorded]
+        if not wanted:
+            return
+        try:
+            yield from slices_of(obj, frame_numbers=wanted, frames=frames)
+        except (UndecodablePixels, UnreadableObject) as exc:
+            raise SeriesRejection(RejectionCode.UNDECODABLE, exc.message, remedy=exc.remedy) from exc
