@@ -6,7 +6,7 @@ Source: PS3.3 C.7.6.2 (Image Plane Module), equation C.7.6.2.1-1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -120,6 +120,11 @@ class StackGeometry:
         affine[:3, 3] = self.first.position_mm
         return affine
 
+    def slice_geometry(self, k: int) -> SliceGeometry:
+        """Geometry of the slice with index `k`."""
+        x, y, z = (float(c) for c in np.add(self.first.position_mm, self.first.normal * (self.spacing_mm * k)))
+        return replace(self.first, position_mm=(x, y, z))
+
     @classmethod
     def from_slices(
         cls, slices: Sequence[SliceGeometry], *, min_slices: int = 1, max_spacing_deviation: float = 0.05
@@ -181,7 +186,9 @@ def _check_same_grid(first: SliceGeometry, other: SliceGeometry) -> None:
     if first.shape != other.shape or not same_spacing:
         raise SeriesRejection(RejectionCode.MIXED_GEOMETRY, "Slices of the series differ in size or pixel spacing.")
     if first.frame_of_reference_uid != other.frame_of_reference_uid:
-        raise SeriesRejection(RejectionCode.MIXED_GEOMETRY, "Slices of the series lie in different frames of reference.")
+        raise SeriesRejection(
+            RejectionCode.MIXED_GEOMETRY, "Slices of the series lie in different frames of reference."
+        )
 
 
 def _check_no_shear(slices: Sequence[SliceGeometry]) -> None:

@@ -76,26 +76,13 @@ class AxialReformat:
     def slices(self, voxels_kji: npt.NDArray[np.float32]) -> Iterator[Slice]:
         """Axial slices of the source's voxels; keys only number them."""
         axial_kji = voxels_kji.transpose(self.axes)[:: self.stride]
-        for geometry, key, pixels_ji in zip(self.slice_geometries(), self.keys, axial_kji, strict=True):
-            yield Slice(key, geometry, pixels_ji)
+        for k, (key, pixels_ji) in enumerate(zip(self.keys, axial_kji, strict=True)):
+            yield Slice(key, self.axial.slice_geometry(k), pixels_ji)
 
     @property
     def keys(self) -> tuple[FrameKey, ...]:
         """Keys of the axial slices."""
         return tuple(FrameKey("axial", number + 1) for number in range(self.axial.num_slices))
-
-    def slice_geometries(self) -> Iterator[SliceGeometry]:
-        """Geometry of each axial slice."""
-        first, normal = self.axial.first, self.axial.first.normal
-        for k in range(self.axial.num_slices):
-            x, y, z = np.add(first.position_mm, normal * (self.axial.spacing_mm * k))
-            yield SliceGeometry(
-                (float(x), float(y), float(z)),
-                first.orientation,
-                first.spacing_mm,
-                first.shape,
-                first.frame_of_reference_uid,
-            )
 
     def to_source(self, axial_kji: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Bring axial labels back to the source's voxels, each to the voxels nearest to it."""

@@ -11,7 +11,7 @@ for its missing neighbour; that is decided at completion only.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,17 +122,26 @@ class StreamingSegmenter:
 
     def add(self, arrived: Slice) -> None:
         """Take a slice; one that is there already is ignored. After `complete` this reopens the series."""
+        if self._keep(arrived):
+            self._want_provisional()
+
+    def add_all(self, slices: Iterable[Slice]) -> None:
+        """Take all slices of a series that is there as a whole: no window is due before `complete`."""
+        for arrived in slices:
+            self._keep(arrived)
+
+    def _keep(self, arrived: Slice) -> bool:
         key = arrived.key
         if key in self._prepared or key in self._other_plane:
-            return
+            return False
         self._manifest = self._geometry = self._reformat = self._axial = None
         if not is_axial(arrived.geometry):
             self._other_plane[key] = arrived
-            return
+            return False
         prepared = prepare_slice(arrived, self._card)
         self._prepared[key] = prepared
         self._insert(prepared)
-        self._want_provisional()
+        return True
 
     def complete(self, manifest: Sequence[FrameKey], geometry: StackGeometry) -> None:
         """Fix the neighbours for good.
@@ -265,14 +274,9 @@ class StreamingSegmenter:
         reformat = AxialReformat.of(geometry)
         voxels_kji = np.stack([self._other_plane[key].pixels_ji for key in manifest])
         axial = StreamingSegmenter(self._card, check=self._check)
-        for axial_slice in reformat.slices(voxels_kji):
-            axial._take_final(axial_slice)
+        axial.add_all(reformat.slices(voxels_kji))
         axial.complete(reformat.keys, reformat.axial)
         self._reformat, self._axial = reformat, axial
-
-    def _take_final(self, axial_slice: Slice) -> None:
-        """Take a slice of a stack that is known whole: nothing is provisional."""
-        self._prepared[axial_slice.key] = prepare_slice(axial_slice, self._card)
 
     def _accept_reformatted(
         self, axial: StreamingSegmenter, window: Window, labels_ji: npt.NDArray[np.uint8]
