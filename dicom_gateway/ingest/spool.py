@@ -1,0 +1,232 @@
+"""The spool: received objects as Part 10 files below one folder, each durable before its name is given out.
+
+::
+
+    spool/series/<SeriesInstanceUID>/<SOPInstanceUID>.dcm   objects that the journal knows
+    spool/incoming/                                         files being written; nothing here outlives a start
+    spool/conflicts/                                        objects whose UID was taken by other contents
+
+A file counts only through its row in the journal. One without a row was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+
+from dicom_gateway.ingest.incoming import IncomingFile
+from dicom_gateway.journal import InstanceRecord, Journal
+from neuroscan_core.domain.errors import DiskFull, StorageError
+from neuroscan_core.log import get_logger
+
+log = get_logger(__name__)
+
+FREE_SPACE_AGE_S = 1.0
+Buffer = bytes | bytearray | memoryview
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+class Spool:
+    """Keep received objects.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it does not exist.
+    disk_free : callable
+        Free bytes of the disk that a folder is on.
+    monotonic : callable
+        Seconds; the free space is asked for once a second at most.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        disk_free: Callable[[Path], int] = _free_bytes,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = folder
+        self._series, self._incoming, self._conflicts = (folder / name for name in ("series", "incoming", "conflicts"))
+        self._disk_free, self._monotonic = disk_free, monotonic
+        self._durable_folders: set[str] = set()
+        self._free_bytes, self._free_bytes_until_s = 0, float("-inf")
+        try:
+            for path in (self._series, self._incoming, self._conflicts):
+                path.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StorageError(f"The spool {folder} cannot be made: {exc}.", remedy="Check the path and its rights.") from exc
+
+    def path_of(self, record: InstanceRecord) -> Path:
+        """Where the Part 10 file of a record is."""
+        return self.folder / record.path
+
+    def free_bytes(self) -> int:
+        """Free space of the disk, at most a second old."""
+        now_s = self._monotonic()
+        if now_s >= self._free_bytes_until_s:
+            self._free_bytes = self._disk_free(self.folder)
+            self._free_bytes_until_s = now_s + FREE_SPACE_AGE_S
+        return self._free_bytes
+
+    def create(self) -> IncomingFile:
+        """A file to write into, without a name as yet.
+
+        Raises
+        ------
+        DiskFull, StorageError
+            The disk does not take it.
+        """
+        with storage_errors("create a file in"):
+            return IncomingFile(self._incoming)
+
+    def write(self, file: IncomingFile, parts: Sequence[Buffer]) -> None:
+        """Append to an incoming file.
+
+        Raises
+        ------
+        DiskFull, StorageError
+            The disk does not take it.
+        """
+        with storage_errors("write to"):
+            file.write(parts)
+
+    def keep(self, file: IncomingFile, series_uid: str, sop_uid: str) -> str:
+        """Give an incoming file its place and make file and place durable.
+
+        Returns
+        -------
+        str
+            The path below the spool folder, for the journal.
+
+        Raises
+        ------
+        DiskFull, StorageError
+            The disk does not take it.
+        """
+        folder = self._series / series_uid
+        with storage_errors("keep a file in"):
+            path = self._link(file, folder, sop_uid)
+            # The name comes before the sync of the contents so that one commit of the file system carries both. A
+            # power cut in between leaves a file without a row in the journal, which `recover` removes.
+            file.sync()
+            _sync_folder(folder)
+        return path.relative_to(self.folder).as_posix()
+
+    def _link(self, file: IncomingFile, folder: Path, sop_uid: str) -> Path:
+        for attempt in count():
+            path = folder / (f"{sop_uid}.dcm" if attempt == 0 else f"{sop_uid}-{attempt}.dcm")
+            try:
+                self._ensure_durable(folder)
+                try:
+                    file.link(path)
+                except FileNotFoundError:  # purged since
+                    self._durable_folders.discard(folder.name)
+                    self._ensure_durable(folder)
+                    file.link(path)
+                return path
+            except FileExistsError:
+                pass  # another association brings the same object, or it is known: the journal decides
+        raise AssertionError("unreachable")
+
+    def _ensure_durable(self, folder: Path) -> None:
+        if folder.name in self._durable_folders:
+            return
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+        self._durable_folders.add(folder.name)
+
+    def restore(self, relative_path: str, record: InstanceRecord) -> None:
+        """Put a kept file in the place of a known one that went missing; remove it where the known one is there."""
+        if self.path_of(record).exists():
+            self.discard(relative_path)
+            return
+        with storage_errors("keep a file in"):
+            (self.folder / relative_path).rename(self.path_of(record))
+            _sync_folder(self.path_of(record).parent)
+
+    def set_aside(self, file: IncomingFile, sop_uid: str, digest: str) -> Path:
+        """Put a file whose UID is taken by other contents into `conflicts`."""
+        path = self._conflicts / f"{sop_uid}.{digest[:16]}.dcm"
+        with storage_errors("keep a file in"):
+            path.unlink(missing_ok=True)
+            file.link(path)
+        return path
+
+    def discard(self, relative_path: str) -> None:
+        """Remove a kept file that the journal does not know."""
+        (self.folder / relative_path).unlink(missing_ok=True)
+
+    def recover(self, journal: Journal) -> int:
+        """Remove what a crash left: unfinished files, and files that the journal does not know.
+
+        Neither was acknowledged. To be called before objects are received.
+
+        Returns
+        -------
+        int
+            Files removed.
+        """
+        removed = 0
+        for path in self._incoming.iterdir():
+            path.unlink()
+            removed += 1
+        for folder in self._series.iterdir():
+            records = journal.instances(folder.name)
+            known = {record.path for record in records}
+            for path in folder.iterdir():
+                if path.relative_to(self.folder).as_posix() not in known:
+                    path.unlink()
+                    removed += 1
+            self._report_missing(records)
+            if not known:
+                folder.rmdir()
+        if removed:
+            log.warning("removed spooled files that were never acknowledged", num_files=removed)
+        return removed
+
+    def _report_missing(self, records: Sequence[InstanceRecord]) -> None:
+        for record in records:
+            if not self.path_of(record).is_file():
+                log.error("an acknowledged object is gone from the spool", sop=record.sop_uid, series=record.series_uid)
+
+
+class storage_errors:  # noqa: N801 - reads as a statement: with storage_errors("write to"):
+    """Map errors of the operating system to `StorageError`, those of a full disk to `DiskFull`."""
+
+    _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        reason = f"Cannot {self._doing} the spool: {error.strerror or error}."
+        if error.errno in self._FULL:
+            raise DiskFull(reason, remedy="Free space on its disk.") from error
+        raise StorageError(reason, remedy="Check the disk and the rights of the folder.") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
