@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pynetdicom import AE, evt
+from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.acse import ACSE
-from pynetdicom.association import MODE_ACCEPTOR, Association
+from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from dicom_gateway.ingest.access import LOCAL_LIMIT_EXCEEDED, AccessList, Rejection
@@ -50,7 +53,7 @@ class Services:
     sink: IngestSink
 
 
-class IngestAssociation(Association):  # type: ignore[misc]  # pynetdicom has no types
+class IngestAssociation(Association):
     """An accepted connection and what is negotiated on it.
 
     Parameters
@@ -65,8 +68,6 @@ class IngestAssociation(Association):  # type: ignore[misc]  # pynetdicom has no
     ended : callable
         Called with this association when all is over.
     """
-
-    max_transfer_bytes: int
 
     def __init__(
         self,
@@ -87,10 +88,11 @@ class IngestAssociation(Association):  # type: ignore[misc]  # pynetdicom has no
         self.max_transfer_bytes = limits.max_object_bytes
         self._activity = threading.Event()
         self.acse = _AccessCheckingAcse(self)
-        self.dul = EventDrivenUpperLayer(
+        self._upper_layer = EventDrivenUpperLayer(
             self, self, self._activity.set, max_pdu_bytes=limits.max_pdu_bytes,
             acse_timeout_s=limits.acse_timeout_s, dimse_timeout_s=limits.dimse_timeout_s,
         )  # fmt: skip
+        self.dul = self._upper_layer
         self.dul.name = f"{self.name}-upper-layer"
         self.dimse.msg_queue = NotifyingQueue(self._activity.set)
         self.acse_timeout, self.dimse_timeout = limits.acse_timeout_s, limits.dimse_timeout_s
@@ -119,8 +121,7 @@ class IngestAssociation(Association):  # type: ignore[misc]  # pynetdicom has no
         """Secure the connection, then serve it. The association's thread."""
         try:
             if self._secure():
-                self.set_socket(AssociationSocket(self, client_socket=self._connection))
-                self.dul.connect(self.dul.socket)
+                self._upper_layer.connect(AssociationSocket(self, client_socket=self._connection))
                 super().run_reactor()
         except Exception:
             log.exception("an association failed", association=self.identifier)
@@ -148,10 +149,8 @@ class IngestAssociation(Association):  # type: ignore[misc]  # pynetdicom has no
 
     def cut(self) -> None:
         """End the connection at once, without an abort."""
-        try:
-            self._connection.shutdown(2)
-        except OSError:
-            pass  # it is closed
+        with suppress(OSError):  # it is closed already
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def _run_reactor(self) -> None:
         """Serve what does not concern storage, as pynetdicom does, but woken by events."""
@@ -168,7 +167,7 @@ class IngestAssociation(Association):  # type: ignore[misc]  # pynetdicom has no
     def _serve_messages(self) -> None:
         while not self.dimse.msg_queue.empty():
             context_id, message = self.dimse.get_msg(block=False)
-            if message:
+            if message and context_id is not None:
                 self._serve_request(message, context_id)
 
     def _is_over(self) -> bool:
@@ -195,10 +194,11 @@ class IngestAssociation(Association):  # type: ignore[misc]  # pynetdicom has no
     def rejection(self) -> Rejection | None:
         """Why this association must be rejected, or None."""
         request = self.requestor.primitive
+        assert request is not None, "asked for once the request has come"
         rejection = self._services.access.rejection(request.calling_ae_title or "", request.called_ae_title or "")
         return rejection or (LOCAL_LIMIT_EXCEEDED if self._is_full() else None)
 
-    # ------------------------------------------------------------------------- what the upper layer asks for (its thread)
+    # --------------------------------------------------------------- what the upper layer asks for, in its thread
 
     def opened(self) -> None:
         """The association is accepted."""
@@ -237,16 +237,21 @@ class IngestAssociation(Association):  # type: ignore[misc]  # pynetdicom has no
 
     @property
     def _calling_ae(self) -> str:
-        return str(self.requestor.primitive.calling_ae_title or "").strip()
+        request = self.requestor.primitive
+        return str(request.calling_ae_title or "").strip() if request is not None else ""
 
 
-class _AccessCheckingAcse(ACSE):  # type: ignore[misc]  # pynetdicom has no types
+class _AccessCheckingAcse(ACSE):
+    def __init__(self, association: IngestAssociation) -> None:
+        super().__init__(association)
+        self._association = association
+
     def _negotiate_as_acceptor(self) -> None:
-        rejection = self.assoc.rejection()
+        rejection = self._association.rejection()
         if rejection is None:
             super()._negotiate_as_acceptor()
             return
-        log.warning("association rejected", result_source_reason=rejection, association=self.assoc.identifier)
+        log.warning("association rejected", result_source_reason=rejection, association=self._association.identifier)
         self.send_reject(*rejection)
         evt.trigger(self.assoc, evt.EVT_REJECTED, {})
         self.assoc.kill()

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
-from pydicom.uid import UID, UID_dictionary
-from pynetdicom import sop_class
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import (
+    UID,
+    EnhancedMRColorImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+    MRSpectroscopyStorage,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    MultiFrameSingleBitSecondaryCaptureImageStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    SecondaryCaptureImageStorage,
+)
 from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
 from pynetdicom.presentation import PresentationContext
 
@@ -14,16 +26,16 @@ from neuroscan_core.domain.errors import ConfigurationError
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 STORAGE_CLASSES: Final = (
-    sop_class.MRImageStorage,
-    sop_class.EnhancedMRImageStorage,
-    sop_class.EnhancedMRColorImageStorage,
-    sop_class.LegacyConvertedEnhancedMRImageStorage,
-    sop_class.MRSpectroscopyStorage,
-    sop_class.SecondaryCaptureImageStorage,
-    sop_class.MultiFrameSingleBitSecondaryCaptureImageStorage,
-    sop_class.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
-    sop_class.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
-    sop_class.MultiFrameTrueColorSecondaryCaptureImageStorage,
+    MRImageStorage,
+    EnhancedMRImageStorage,
+    EnhancedMRColorImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRSpectroscopyStorage,
+    SecondaryCaptureImageStorage,
+    MultiFrameSingleBitSecondaryCaptureImageStorage,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
 )
 
 # pynetdicom takes the first of these that the peer proposes too, so what every reader can decode stands first.
@@ -32,7 +44,7 @@ TRANSFER_SYNTAXES: Final = (*_FIRST, *(uid for uid in ALL_TRANSFER_SYNTAXES if u
 _UNCOMPRESSED = (*_FIRST, "1.2.840.10008.1.2.2")
 
 
-def storage_contexts(extra_sop_classes: Iterable[str]) -> list[Any]:
+def storage_contexts(extra_sop_classes: Iterable[str]) -> list[PresentationContext]:
     """Contexts for Verification, MR, secondary capture and the configured classes, in every known transfer syntax.
 
     Raises
@@ -44,7 +56,7 @@ def storage_contexts(extra_sop_classes: Iterable[str]) -> list[Any]:
     return [_context(VERIFICATION, _UNCOMPRESSED), *(_context(uid, TRANSFER_SYNTAXES) for uid in classes)]
 
 
-def _context(abstract_syntax: str, transfer_syntaxes: Iterable[str]) -> Any:  # pynetdicom has no types
+def _context(abstract_syntax: str, transfer_syntaxes: Iterable[str]) -> PresentationContext:
     context = PresentationContext()
     context.abstract_syntax = UID(abstract_syntax)
     context.transfer_syntax = [UID(uid) for uid in transfer_syntaxes]

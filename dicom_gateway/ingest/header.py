@@ -176,7 +176,7 @@ class _Walk:
             if vr not in _SHORT_VRS:
                 if not vr.isalpha() or not vr.isupper():
                     raise UnreadableObject("An element has no value representation.")
-                length, value = self._u32(self._data, value)[0], position + 12
+                length, value = int(self._u32(self._data, value)[0]), position + 12
         if group == 0xFFFE:
             return self._delimiter(element, position)
         tag = group << 16 | element

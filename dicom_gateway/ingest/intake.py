@@ -23,7 +23,7 @@ from dicom_gateway.ingest.spool import Spool
 from dicom_gateway.journal import Admission, InstanceRecord, Journal
 from neuroscan_core import crashpoints
 from neuroscan_core.config import GatewayConfig
-from neuroscan_core.domain.errors import StorageError, UnreadableObject
+from neuroscan_core.domain.errors import NeuroScanError, StorageError, UnreadableObject
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
@@ -34,7 +34,7 @@ _SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 _IMAGE_CLASSES = frozenset(STORAGE_CLASSES) - {_SPECTROSCOPY}
 
 
-class Refused(Exception):  # noqa: N818 - says what happened to the object
+class Refused(NeuroScanError):
     """An object is not taken.
 
     Parameters

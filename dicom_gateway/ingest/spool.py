@@ -68,7 +68,7 @@ class Spool:
             for path in (self._series, self._incoming, self._conflicts):
                 path.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise StorageError(f"The spool {folder} cannot be made: {exc}.", remedy="Check the path and its rights.") from exc
+            raise StorageError(f"Cannot make the spool {folder}: {exc}.", remedy="Check path and rights.") from exc
 
     def path_of(self, record: InstanceRecord) -> Path:
         """Where the Part 10 file of a record is."""

@@ -6,6 +6,7 @@ import select
 import socket
 import ssl
 import struct
+from contextlib import suppress
 from typing import Final
 
 from neuroscan_core.domain.errors import NeuroScanError
@@ -56,10 +57,8 @@ class PduStream:
 
     def wake(self) -> None:
         """Make `wait` return; from any thread."""
-        try:
+        with suppress(OSError):  # enough wake-ups are waiting, or the stream is closed
             self._wake_sender.send(b"\0")
-        except (BlockingIOError, OSError):
-            pass  # enough wake-ups are waiting, or the stream is closed
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait for bytes or a wake-up; whether there are bytes (or the end of them) to read."""

@@ -1,4 +1,4 @@
-"""DICOM TLS of the storage SCP: the server's context after PS3.15 annex B (BCP 195). Sessions are made in `listener`."""
+"""DICOM TLS of the storage SCP: the server's context (PS3.15 annex B, BCP 195). `listener` makes the sessions."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ CLOSE_WAIT_S: Final = 1.0
 _PDV = struct.Struct(">LBB")
 
 
-class NotifyingQueue(queue.Queue[Any]):  # holds pynetdicom's primitives, which have no types
+class NotifyingQueue(queue.Queue[Any]):  # pynetdicom puts many types in
     """A queue that calls `notify` after each put."""
 
     def __init__(self, notify: Callable[[], None]) -> None:
@@ -76,6 +76,7 @@ class Transfer(Protocol):
 class StoreService(Protocol):
     """What the upper layer hands C-STORE requests to."""
 
+    identifier: str
     max_transfer_bytes: int
 
     def opened(self) -> None:
@@ -99,7 +100,7 @@ class StoreService(Protocol):
         ...
 
 
-class EventDrivenUpperLayer(DULServiceProvider):  # type: ignore[misc]  # pynetdicom has no types
+class EventDrivenUpperLayer(DULServiceProvider):
     """The DUL service provider of an ingest association.
 
     Parameters
@@ -143,6 +144,7 @@ class EventDrivenUpperLayer(DULServiceProvider):  # type: ignore[misc]  # pynetd
 
     def connect(self, wrapper: AssociationSocket) -> None:
         """Use the socket in `wrapper`, which is connected and, with TLS, secured."""
+        assert wrapper.socket is not None, "connected"
         self.socket = wrapper
         self._stream = PduStream(wrapper.socket, self._max_pdu_bytes)
 
@@ -259,6 +261,7 @@ class EventDrivenUpperLayer(DULServiceProvider):  # type: ignore[misc]  # pynetd
             if self._stream.wait(remaining_s) and not self._stream.discard():
                 break
         self._disconnect()
+        assert self.socket is not None
         self.socket.close()
         self.event_queue.put(EVT_CONNECTION_CLOSED)
 
@@ -284,7 +287,7 @@ class EventDrivenUpperLayer(DULServiceProvider):  # type: ignore[misc]  # pynetd
             self._fail(exc.message)
 
     def _fail(self, reason: str) -> None:
-        log.warning("association aborted", reason=reason, association=self.assoc.identifier)
+        log.warning("association aborted", reason=reason, association=self._service.identifier)
         self._forget_message()
         self.event_queue.put(EVT_INVALID_PDU)
 
@@ -360,6 +363,7 @@ class EventDrivenUpperLayer(DULServiceProvider):  # type: ignore[misc]  # pynetd
     def _send(self, pdu: Any) -> None:
         """Send a PDU: bytes of this module's own, or one of pynetdicom's."""
         if isinstance(pdu, bytes):
+            assert self.socket is not None
             self.socket.send(pdu)
         else:
             super()._send(pdu)
@@ -376,7 +380,7 @@ class EventDrivenUpperLayer(DULServiceProvider):  # type: ignore[misc]  # pynetd
         if self._other_bytes > MAX_OTHER_MESSAGE_BYTES:
             raise InvalidPdu("A message is too large.")
         primitive = P_DATA()
-        primitive.presentation_data_value_list = [[context_id, bytes((control,)) + bytes(fragment)]]
+        primitive.presentation_data_value_list = [(context_id, bytes((control,)) + bytes(fragment))]
         if not has_data_set or control == 2:
             self._forget_message()
         self.assoc.dimse.receive_primitive(primitive)
