@@ -1,0 +1,54 @@
+"""Puts the commands together and shows errors to people."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from neuroscan_core import __version__
+from neuroscan_core.cli import configuration, demo, images, journal, node
+
+app = typer.Typer(
+    name="neuroscan",
+    help="Edge node beside an MR scanner: segments brain tumour while the series arrives. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (node, images, journal, configuration, demo):
+    module.register(app)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"neuroscan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def run() -> None:
+    """Run one command; an error that NeuroScan raised on purpose is shown without a traceback."""
+    from neuroscan_core.domain.errors import ConfigurationError, ModelError, NeuroScanError
+    from neuroscan_core.supervise import EXIT_UNUSABLE
+
+    try:
+        app()
+    except NeuroScanError as exc:
+        typer.echo(f"neuroscan: {exc.message}", err=True)
+        if exc.remedy:
+            typer.echo(f"  What to do: {exc.remedy}", err=True)
+        is_unusable = isinstance(exc, ConfigurationError | ModelError)
+        sys.exit(EXIT_UNUSABLE if is_unusable and node.is_supervised() else 1)
+    except BrokenPipeError:
+        sys.exit(1)  # the reader of our output has gone; there is nobody to tell

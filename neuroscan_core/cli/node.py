@@ -1,0 +1,155 @@
+"""Commands that are, start or look at the processes of a node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neuroscan_core.cli.console import ConfigFile, load, show_table
+
+if TYPE_CHECKING:
+    from neuroscan_core.config import NodeConfig
+
+CrashAt = Annotated[str | None, typer.Option("--crash-at", hidden=True, metavar="POINT[:N]")]
+Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (up, gateway, segmenter, viewer, status, doctor):
+        app.command()(command)
+
+
+def is_supervised() -> bool:
+    """Whether this process was started by a supervisor."""
+    return "--supervised" in sys.argv
+
+
+def up(config: ConfigFile = None) -> None:
+    """Run the whole node: gateway, segmenter and status page; restart what crashes."""
+    from neuroscan_core.node import announce_ready, process_specs
+    from neuroscan_core.supervise import Supervisor
+
+    node = _begin(config, "supervisor")
+    stopping = stop_on_signals()
+    threading.Thread(target=announce_ready, args=(node, stopping), name="announce-ready", daemon=True).start()
+    raise typer.Exit(Supervisor(process_specs(node, config)).run(stopping))
+
+
+def gateway(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Supervised = False) -> None:
+    """Run the gateway alone: receives images, keeps the journal, delivers results."""
+    from dicom_gateway.gateway import Gateway
+    from neuroscan_core.bus import open_bus
+    from neuroscan_core.domain.events import GATEWAY
+
+    node = _begin(config, GATEWAY, crash_at)
+    stopping = stop_on_signals(supervised)
+    bus = open_bus(node, GATEWAY)
+    try:
+        with Gateway(node, bus):
+            stopping.wait()
+    finally:
+        bus.close()
+
+
+def segmenter(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Supervised = False) -> None:
+    """Run the segmentation service alone."""
+    from neuroscan_core.bus import open_bus
+    from neuroscan_core.bus.feed import SeriesFeed
+    from neuroscan_core.domain.events import SEGMENTER
+    from neuroscan_core.inference.bundle import find_bundles
+    from neuroscan_core.service import SegmentationService
+
+    node = _begin(config, SEGMENTER, crash_at)
+    stopping = stop_on_signals(supervised)
+    bus = open_bus(node, SEGMENTER)
+    try:
+        bundles = find_bundles(node.segmenter.models_dir)
+        with SeriesFeed(bus) as feed, SegmentationService(bus, bundles, node.segmenter, feed=feed):
+            stopping.wait()
+    finally:
+        bus.close()
+
+
+def viewer(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Supervised = False) -> None:
+    """Run the status page alone."""
+    from neuroscan_core.bus import open_bus
+    from neuroscan_core.domain.events import VIEWER
+    from neuroscan_core.viewer.process import Viewer
+
+    node = _begin(config, VIEWER, crash_at)
+    stopping = stop_on_signals(supervised)
+    bus = open_bus(node, VIEWER)
+    try:
+        with Viewer(node.viewer, bus):
+            stopping.wait()
+    finally:
+        bus.close()
+
+
+def status(config: ConfigFile = None) -> None:
+    """Show whether the node is ready and what it is working on; the exit status is 1 if it is not ready."""
+    from neuroscan_core.node import ask_node
+
+    answer = ask_node(load(config))
+    for problem in answer.problems:
+        typer.echo(f"! {problem}")
+    for warning in answer.warnings:
+        typer.echo(f"  {warning}")
+    if answer.is_ready:
+        typer.echo("The node is ready.")
+    rows = [
+        (entry.series_instance_uid, entry.state, entry.num_slices, entry.model, entry.description, entry.reason)
+        for entry in answer.series
+    ]
+    if rows:
+        show_table("Series", ("Series", "State", "Slices", "Model", "Description", "Reason"), rows)
+    raise typer.Exit(0 if answer.is_ready else 1)
+
+
+def doctor(config: ConfigFile = None) -> None:
+    """Check configuration, disk, rights, ports, models, decoders and destinations; say what to do."""
+    from dicom_gateway.checks import gateway_checks
+    from neuroscan_core.doctor import core_checks, examine
+
+    node = load(config)
+    findings = examine([*core_checks(node), *gateway_checks(node)])
+    for finding in findings:
+        typer.echo(f"{finding.mark} {finding.subject}: {finding.message}")
+        if finding.remedy:
+            typer.echo(f"     What to do: {finding.remedy}")
+    raise typer.Exit(1 if any(finding.is_failure for finding in findings) else 0)
+
+
+def _begin(config: Path | None, process: str, crash_at: str | None = None) -> NodeConfig:
+    from neuroscan_core import crashpoints
+    from neuroscan_core.log import configure_logging
+
+    node = load(config)
+    configure_logging(node.log, process=process)
+    if crash_at:
+        point, _, count = crash_at.partition(":")
+        crashpoints.arm(point, after=int(count or 1))
+    return node
+
+
+def stop_on_signals(supervised: bool = False) -> threading.Event:
+    """An event that SIGTERM, SIGINT and, under a supervisor, the supervisor's end set."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    if supervised:
+        threading.Thread(target=_watch_supervisor, args=(stopping,), name="watch-supervisor", daemon=True).start()
+    return stopping
+
+
+def _watch_supervisor(stopping: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    stopping.set()
