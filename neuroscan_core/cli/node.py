@@ -80,6 +80,7 @@ def segmenter(config: ConfigFile = None, crash_at: CrashAt = None, supervised: S
 def viewer(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Supervised = False) -> None:
     """Run the status page alone."""
     from neuroscan_core.bus import open_bus
+    from neuroscan_core.bus.feed import MaskFeed
     from neuroscan_core.domain.events import VIEWER
     from neuroscan_core.viewer.process import Viewer
 
@@ -87,7 +88,7 @@ def viewer(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Supe
     stopping = stop_on_signals(supervised)
     bus = open_bus(node, VIEWER)
     try:
-        with Viewer(node.viewer, bus):
+        with MaskFeed(bus) as masks, Viewer(node.viewer, bus, masks):
             stopping.wait()
     finally:
         bus.close()

@@ -63,8 +63,6 @@ class _Series:
     version: int = 0
     volume_ml: float | None = None
     latency_ms: float | None = None
-    next_mask: int = 0
-    has_mask_gap: bool = False
     seen: set[FrameKey] = field(default_factory=set)
     masks: dict[FrameKey, int] = field(default_factory=dict)
     latencies_ms: list[float] = field(default_factory=list)
@@ -122,16 +120,6 @@ class Board:
                 self._merge(entry)
             self._revision += 1
 
-    def mask_gaps(self) -> list[tuple[str, int]]:
-        """Series with missing masks, and the sequence number from which to ask again."""
-        with self._lock:
-            return [(series.uid, series.next_mask) for series in self._series.values() if series.has_mask_gap]
-
-    def close_mask_gap(self, series_uid: str) -> None:
-        """Stop asking for masks of a series: all that can be had were taken in."""
-        with self._lock:
-            self._of(series_uid).has_mask_gap = False
-
     def overlay(self, series_uid: str) -> Overlay | None:
         """The picture to show for a series: the newest mask, the largest once the series is whole."""
         with self._lock:
@@ -152,7 +140,6 @@ class Board:
         return series
 
     def _merge(self, progress: SeriesProgress) -> None:
-        is_new = progress.series_instance_uid not in self._series
         series = self._of(progress.series_instance_uid)
         series.state, series.version = progress.state, progress.version
         series.model, series.modality = progress.model or series.model, progress.modality or series.modality
@@ -160,8 +147,6 @@ class Board:
         series.reason = progress.reason or series.reason
         series.opened_at_s = progress.opened_at_s or series.opened_at_s
         series.num_slices = max(series.num_slices, progress.num_slices)
-        if is_new and progress.is_open:
-            series.has_mask_gap = True
         if series.state in ENDED_STATES:
             series.held.clear()
 
@@ -184,10 +169,6 @@ class Board:
             series.state, series.reason, series.remedy = "rejected", event.message, event.remedy
 
     def _add_mask(self, series: _Series, mask: MaskReady) -> None:
-        if mask.sequence > series.next_mask:
-            series.has_mask_gap = True
-        elif mask.sequence == series.next_mask:
-            series.next_mask += 1
         if series.masks.get(mask.key, -1) >= mask.revision:
             return
         series.masks[mask.key] = mask.revision

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 import uvicorn
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from neuroscan_core.config import ViewerConfig
-from neuroscan_core.domain.errors import BusError, ConfigurationError, RequestRefused
+from neuroscan_core.domain.errors import BusError, ConfigurationError
 from neuroscan_core.domain.events import (
-    EVENT_TYPES,
+    Event,
+    GatewayHeartbeat,
     GetGatewayHealth,
     GetSegmenterHealth,
     Health,
     ListSeries,
-    ReplayMasks,
+    MaskReady,
+    ResultDelivered,
+    SegmentationFailed,
+    SegmentationReady,
+    SeriesCompleted,
+    SeriesOpened,
+    SeriesRejected,
+    SliceReceived,
 )
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
@@ -29,10 +39,27 @@ log = get_logger(__name__)
 
 ASK_TIMEOUT_S = 2.0
 REFRESH_S = 1.0
+WAIT_S = 0.5  # how soon the threads notice that the viewer stops
+_WATCHED = (
+    SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, GatewayHeartbeat, ResultDelivered, SegmentationReady,
+    SegmentationFailed,
+)  # fmt: skip
 _NO_ANSWER = {
     "gateway": "The gateway does not answer: no images can be received. Look at its log, or start `neuroscan gateway`.",
     "segmenter": "The segmenter does not answer: series wait. Look at its log, or start `neuroscan segmenter`.",
 }
+
+
+class MaskSource(Protocol):
+    """Brings every mask of the open series once, in order; see `bus.feed.MaskFeed`."""
+
+    def receive(self, timeout_s: float | None = None) -> MaskReady | None:
+        """Wait for the next mask; None after `timeout_s` without one, or after close."""
+        ...
+
+    def close(self) -> None:
+        """Stop; a waiting `receive` returns None."""
+        ...
 
 
 class BusStatus:
@@ -88,6 +115,8 @@ class Viewer:
     config : ViewerConfig
     bus : MessageBus
         Opened for the role ``viewer``; the caller closes it.
+    masks : MaskSource
+        The caller closes it after `stop`.
 
     Raises
     ------
@@ -95,8 +124,8 @@ class Viewer:
         Its port is taken.
     """
 
-    def __init__(self, config: ViewerConfig, bus: MessageBus) -> None:
-        self._bus = bus
+    def __init__(self, config: ViewerConfig, bus: MessageBus, masks: MaskSource) -> None:
+        self._bus, self._masks = bus, masks
         self._board = Board()
         self._stopping = threading.Event()
         self.registry = CollectorRegistry()
@@ -109,9 +138,10 @@ class Viewer:
         self._server = uvicorn.Server(
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
         )
-        self._subscription = bus.subscribe(*EVENT_TYPES)
+        self._subscription = bus.subscribe(*_WATCHED)
         self._threads = [
-            threading.Thread(target=self._watch, name="viewer-events", daemon=True),
+            threading.Thread(target=self._watch, args=(self._subscription.receive,), name="viewer-events", daemon=True),
+            threading.Thread(target=self._watch, args=(self._masks.receive,), name="viewer-masks", daemon=True),
             threading.Thread(target=self._refresh, name="viewer-refresh", daemon=True),
             threading.Thread(target=self._serve, name="viewer-http", daemon=True),
         ]
@@ -151,9 +181,9 @@ class Viewer:
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])
 
-    def _watch(self) -> None:
+    def _watch(self, receive: Callable[[float], Event | None]) -> None:
         while not self._stopping.is_set():
-            event = self._subscription.receive(timeout_s=1.0)
+            event = receive(WAIT_S)
             if event is None:
                 continue
             self._events_total.labels(type(event).__name__).inc()
@@ -166,31 +196,11 @@ class Viewer:
         while not self._stopping.is_set():
             try:
                 self._board.merge(self._bus.request(ListSeries(), timeout_s=ASK_TIMEOUT_S).series)
-                self._fill_gaps()
             except BusError as exc:
                 log.debug("the list of series cannot be had", error=str(exc))
             except Exception:
                 log.exception("the page cannot be refreshed; it goes on")
             self._stopping.wait(REFRESH_S)
-
-    def _fill_gaps(self) -> None:
-        """Ask again for masks that were missed."""
-        for series_uid, next_sequence in self._board.mask_gaps():
-            try:
-                self._replay_masks(series_uid, next_sequence)
-            except RequestRefused as exc:
-                log.debug("masks cannot be had again", series=series_uid, error=str(exc))
-            self._board.close_mask_gap(series_uid)
-
-    def _replay_masks(self, series_uid: str, next_sequence: int) -> None:
-        while not self._stopping.is_set():
-            request = ReplayMasks(series_uid, next_sequence)
-            masks = self._bus.request(request, timeout_s=ASK_TIMEOUT_S).masks
-            for mask in masks:
-                self._board.apply(mask)
-            if len(masks) < request.limit:
-                return
-            next_sequence = masks[-1].sequence + 1
 
 
 def _listen(host: str, port: int) -> socket.socket:
