@@ -99,7 +99,7 @@ def _check(source: StackGeometry, axial: SliceGeometry, max_in_plane_mm: float) 
             RejectionCode.UNSUPPORTED_PLANE,
             "The series is oblique to all planes of the patient by more than 45 degrees.",
         )
-    if max(axial.spacing_mm) > max_in_plane_mm:
+    if max(axial.spacing_mm) > max_in_plane_mm + 0.01:
         raise SeriesRejection(
             RejectionCode.UNSUPPORTED_PLANE,
             f"The series is {plane} with slices {source.spacing_mm:.1f} mm apart; seen axially it would be "
