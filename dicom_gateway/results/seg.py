@@ -123,8 +123,11 @@ def segmentation(content: SegContent, encoding: SegFormat) -> HighdicomSegmentat
     references = [reference_item(source) for source in _objects(content.slices)]
     result.SourceImageSequence = references
     result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = references
-    finish(result, content, encoding)
     _pad_with_zero(result)
+    if is_labelmap:
+        # Not left to highdicom: it may choose GDCM, whose encoder ends the process on frames of an odd size.
+        result.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+    finish(result, content, encoding)
     return result
 
 
@@ -176,7 +179,7 @@ def _construct(
         fractional_type=SegmentationFractionalTypeValues.OCCUPANCY,
         content_description=provenance.RESEARCH_USE,
         content_label=CONTENT_LABEL,
-        transfer_syntax_uid=RLELossless if encoding is SegFormat.LABELMAP else ExplicitVRLittleEndian,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=omit_empty_frames,
     )
 
@@ -184,7 +187,7 @@ def _construct(
 def _pad_with_zero(result: Dataset) -> None:
     """Make the byte that pads an odd BINARY pixel value zero (PS3.5 8.1.1)."""
     num_bits = int(result.NumberOfFrames) * int(result.Rows) * int(result.Columns) * int(result.BitsAllocated)
-    if result.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian and -(-num_bits // 8) % 2:
+    if -(-num_bits // 8) % 2:
         result.PixelData = bytes(result.PixelData[:-1]) + b"\0"
 
 
