@@ -138,7 +138,11 @@ def shell(source: SourceSlice) -> Dataset:
     algorithm = hd.AlgorithmIdentificationSequence("-", codes.DCM.ArtificialIntelligence, "-")
     tissue = SegmentDescription(1, "-", codes.SCT.Tissue, codes.SCT.Tissue, "AUTOMATIC", algorithm)
     with foreign_errors("A segmentation object cannot be built around the header of an image"):
-        return _construct(bare_sources([source]), mask_kjis, SegFormat.BINARY, [tissue], omit_empty_frames=True)
+        made = _construct(bare_sources([source]), mask_kjis, SegFormat.BINARY, [tissue], omit_empty_frames=True)
+    # highdicom's object carries an index in SQLite that only the thread that made it may use or copy.
+    plain = Dataset(made)
+    plain.file_meta = made.file_meta
+    return plain
 
 
 def bare_sources(slices: Sequence[SourceSlice]) -> list[Dataset]:
