@@ -25,6 +25,16 @@ def _refuse_patient_data(_: Any, __: str, event: structlog.typing.EventDict) -> 
     return event
 
 
+def _naming(process: str) -> structlog.typing.Processor:
+    """Name the process in every line; context variables would be known to the main thread only."""
+
+    def add_process(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.setdefault("process", process)
+        return event
+
+    return add_process
+
+
 def configure_logging(config: LogConfig, *, process: str) -> None:
     """Set up logging of this process to standard error; call once, from the command line."""
     renderer: Any = (
@@ -35,6 +45,7 @@ def configure_logging(config: LogConfig, *, process: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _naming(process),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -45,7 +56,6 @@ def configure_logging(config: LogConfig, *, process: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
