@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -50,6 +51,7 @@ CANNOT_UNDERSTAND = 0xC000
 INVALID_ARGUMENT = 0x0115
 NO_SUCH_ACTION = 0x0123
 
+POLL_S = 0.05  # how soon `stop` is noticed
 FOLDER_KEYWORDS = ("StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -168,9 +170,8 @@ class Archive:
             assert context.abstract_syntax is not None
             ae.add_supported_context(context.abstract_syntax, AllTransferSyntaxes)
         try:
-            server = ae.start_server(
+            server = ae.make_server(
                 (self._host, self._port),
-                block=False,
                 evt_handlers=self._handlers(),
                 ssl_context=server_tls(self._tls) if self._tls is not None else None,
             )
@@ -179,22 +180,27 @@ class Archive:
                 f"The archive cannot listen on {self._host}:{self._port}: {exc.strerror}.",
                 remedy="Choose another port.",
             ) from exc
-        assert server is not None, "a server that does not block is returned"
         self._server, self._port = server, server.server_address[1]
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=(POLL_S,), name=f"archive-{self._port}", daemon=True
+        )
+        self._thread.start()
         self._reporter = Reporter(self._call, name=f"archive-reports-{self._port}")
         self._reporter.start()
         log.info("archive is ready", host=self._host, port=self._port, ae_title=self.ae_title)
 
     def stop(self) -> None:
         """Stop listening and drop associations; files stay. `start` listens on the same port again."""
-        if self._server is not None:
-            for assoc in self._server.active_associations:
-                assoc.abort()
-            self._server.shutdown()
-            self._server = None
         if self._reporter is not None:
             self._reporter.stop()
             self._reporter = None
+        if self._server is not None:
+            for assoc in self._server.active_associations:
+                assoc.abort()
+            # Not the server's own `shutdown`, which wants to have been started by `AE.start_server`.
+            socketserver.BaseServer.shutdown(self._server)
+            self._server.server_close()
+            self._server = None
 
     def _handlers(self) -> list[Any]:
         return [

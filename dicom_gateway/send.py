@@ -90,6 +90,28 @@ def find_objects(folder: Path) -> tuple[list[StoredObject], list[Path]]:
     return objects, skipped
 
 
+@dataclass(frozen=True)
+class Pace:
+    """When each object is due.
+
+    Parameters
+    ----------
+    images_per_s : float or None
+        None: at once.
+    started_s : float
+        When the first one is due.
+    """
+
+    images_per_s: float | None
+    started_s: float
+
+    def wait_s(self, index: int, now_s: float) -> float:
+        """Seconds until object `index` is due; 0 where it is late."""
+        if self.images_per_s is None:
+            return 0.0
+        return max(0.0, self.started_s + index / self.images_per_s - now_s)
+
+
 @dataclass
 class _Ledger:
     """What all associations share."""
@@ -200,12 +222,13 @@ def send_objects(
     contexts = _contexts(objects)
     first = StoreScu(peer, contexts)  # a peer that cannot be reached is an error of the call, not of each object
     ledger = _Ledger(objects, progress, time.monotonic())
+    pace = Pace(images_per_s, ledger.started_s)
     stopping = stop or threading.Event()
     associations = max(1, min(num_associations, len(objects)))
     threads = [
         threading.Thread(
             target=_send_share,
-            args=(ledger, peer, contexts, first if k == 0 else None, images_per_s, stopping),
+            args=(ledger, peer, contexts, first if k == 0 else None, pace, stopping),
             name=f"send-{k}",
             daemon=True,
         )
@@ -242,16 +265,14 @@ def _send_share(
     peer: Peer,
     contexts: Sequence[tuple[str, str]],
     scu: StoreScu | None,
-    images_per_s: float | None,
+    pace: Pace,
     stopping: threading.Event,
 ) -> None:
     """One association: take objects until there are none; reopen it where it broke."""
     try:
         while not stopping.is_set() and (taken := ledger.take()) is not None:
             index, item = taken
-            if images_per_s is not None:
-                due_s = ledger.started_s + index / images_per_s
-                stopping.wait(max(0.0, due_s - time.monotonic()))
+            stopping.wait(pace.wait_s(index, time.monotonic()))
             try:
                 if scu is None or not scu.is_open:
                     scu = StoreScu(peer, contexts)

@@ -128,6 +128,8 @@ class Courier:
         """Wait for the end."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+        else:
+            self._line.close()
 
     def wake(self) -> None:
         """Look into the journal now."""
@@ -141,7 +143,8 @@ class Courier:
 
     def wait_until_idle(self, timeout_s: float) -> None:
         """Wait until all that was due is done or failed."""
-        self._idle.wait(timeout_s)
+        if self._thread.is_alive():
+            self._idle.wait(timeout_s)
 
     def _run(self) -> None:
         wait_s = 0.0

@@ -115,13 +115,18 @@ class Delivery:
             courier.wait_until_idle(max(0.0, deadline_s - time.monotonic()))
             courier.signal_stop()
         for courier in self._couriers.values():
-            courier.join(max(1.0, deadline_s - time.monotonic()))
+            courier.join(max(5.0, deadline_s - time.monotonic()))
         self._scp.stop()
 
     def notify(self) -> None:
         """New deliveries are in the journal: look at once."""
         for courier in self._couriers.values():
             courier.wake()
+
+    def run_once(self) -> None:
+        """One round of every courier in the calling thread, where `start` was not called."""
+        for courier in self._couriers.values():
+            courier.round()
 
     def warm_up(self) -> None:
         """Results come soon: have associations open."""
