@@ -354,6 +354,20 @@ class Journal:
         )
         return Admission.NEW
 
+    def withdraw(self, sop_uid: str) -> None:
+        """Undo `add_instance` for an object that was never acknowledged nor handed on."""
+        with self._transaction() as connection:
+            row = connection.execute(
+                "DELETE FROM instances WHERE sop_uid = ? AND is_assembled = 0 RETURNING series_uid", (sop_uid,)
+            ).fetchone()
+            if row is not None:
+                connection.execute(
+                    "DELETE FROM series WHERE series_uid = :uid AND state = 'receiving' AND NOT EXISTS"
+                    " (SELECT 1 FROM instances WHERE series_uid = :uid) AND NOT EXISTS"
+                    " (SELECT 1 FROM events WHERE series_uid = :uid)",
+                    {"uid": row["series_uid"]},
+                )
+
     def instance(self, sop_uid: str) -> InstanceRecord | None:
         """The object with this UID, if it was received."""
         rows = self._read(_INSTANCES + " WHERE i.sop_uid = ?", (sop_uid,))

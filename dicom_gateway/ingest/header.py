@@ -195,7 +195,7 @@ class _Walk:
         if vr == b"SQ":
             self._push(value + length, is_sequence=True)
             return value
-        return value + length
+        return value + int(length)
 
     def _delimiter(self, element: int, position: int) -> int:
         if element == _ITEM_END & 0xFFFF and self._open and self._open[-1].end is None:
@@ -208,7 +208,7 @@ class _Walk:
     def _pixels(self, value: int, length: int) -> int:
         self._pixels_length = length
         if length != UNDEFINED:
-            return value + length
+            return value + int(length)
         if self._syntax in _NATIVE:
             raise UnreadableObject("Pixel Data is encapsulated, its transfer syntax is not.")
         return self._fragments(value)

@@ -1,13 +1,16 @@
 """One object through ingest: validate, write, journal, hand on. Knows nothing of associations and PDUs.
 
-The order is the promise: an object is durable in the spool, then in the journal, then handed to the sink, and only
-then does the caller answer 0x0000.
+The order is the promise: the file is written and has its name; its contents, its name and the journal's row become
+durable, all three at the same time, for each is a wait for the disk; then the sink gets it, and only then does the
+caller answer 0x0000. A power cut can leave a file without a row or a row without its file, neither acknowledged;
+`Spool.recover` removes both.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +22,7 @@ from dicom_gateway.ingest.header import ObjectHeader, Readable, is_uid, read_hea
 from dicom_gateway.ingest.incoming import IncomingFile
 from dicom_gateway.ingest.part10 import file_meta
 from dicom_gateway.ingest.sink import IngestSink, StoredObject
-from dicom_gateway.ingest.spool import Spool
+from dicom_gateway.ingest.spool import Spool, storage_errors
 from dicom_gateway.journal import Admission, InstanceRecord, Journal
 from neuroscan_core import crashpoints
 from neuroscan_core.config import GatewayConfig
@@ -123,6 +126,8 @@ class Intake:
     Parameters
     ----------
     config : GatewayConfig
+    syncer : Executor
+        Runs what waits for the disk while the journal is written; two jobs for each object at once.
     clock : callable
         Unix time in seconds.
     registry : CollectorRegistry
@@ -136,9 +141,11 @@ class Intake:
         journal: Journal,
         sink: IngestSink,
         *,
+        syncer: Executor,
         clock: Callable[[], float],
         registry: CollectorRegistry,
     ) -> None:
+        self._syncer = syncer
         self._config, self._spool, self._journal, self._sink, self._clock = config, spool, journal, sink, clock
         objects = Counter("neuroscan_ingest_objects", "C-STORE requests answered", ["status"], registry=registry)
         self._answered = {status: objects.labels(f"0x{status:04X}") for status in statuses.MEANINGS}
@@ -229,18 +236,14 @@ class Intake:
         size: int,
         encoded: memoryview | None,
     ) -> None:
-        path = self._spool.keep(file, header.series_instance_uid, header.sop_instance_uid)
+        path = self._spool.place(file, header.series_instance_uid, header.sop_instance_uid)
         crashpoints.reach("ingest.after-write")
         record = InstanceRecord(
             sop_uid=header.sop_instance_uid, series_uid=header.series_instance_uid, study_uid=header.study_instance_uid,
             sop_class_uid=header.sop_class_uid, transfer_syntax_uid=request.transfer_syntax_uid, path=path, size=size,
             digest=digest, association=request.association, received_at_s=self._clock(),
         )  # fmt: skip
-        try:
-            admission = self._journal.add_instance(record)
-        except StorageError:
-            self._spool.discard(path)
-            raise
+        admission = self._make_durable(record, file)
         if admission is Admission.NEW:
             crashpoints.reach("ingest.after-journal")
             self._bytes.inc(size)
@@ -250,10 +253,30 @@ class Intake:
         else:
             self._set_aside(record, file)
 
+    def _make_durable(self, record: InstanceRecord, file: IncomingFile) -> Admission:
+        syncs = [self._syncer.submit(sync) for sync in self._spool.syncs(file, record.path)]
+        try:
+            admission = self._journal.add_instance(record)
+        except StorageError:
+            wait(syncs)
+            self._spool.discard(record.path)
+            raise
+        wait(syncs)
+        try:
+            with storage_errors("sync"):
+                for sync in syncs:
+                    sync.result()
+        except StorageError:
+            if admission is Admission.NEW:
+                self._journal.withdraw(record.sop_uid)
+            self._spool.discard(record.path)
+            raise
+        return admission
+
     def _keep_first(self, record: InstanceRecord) -> None:
         first = self._journal.instance(record.sop_uid)
         assert first is not None, "the journal has just said that it knows it"
-        self._spool.restore(record.path, first)
+        self._spool.keep_one(record.path, first)
 
     def _set_aside(self, record: InstanceRecord, file: IncomingFile) -> None:
         aside = self._spool.set_aside(file, record.sop_uid, record.digest)

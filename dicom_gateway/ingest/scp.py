@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -63,7 +64,9 @@ class StorageScp:
     ) -> None:
         self._config, self._spool = config, spool
         self._tls = None if config.tls is None else server_context(config.tls)
-        intake = Intake(config, spool, journal, sink, clock=clock, registry=registry)
+        # A thread for each sync that may wait at once: of contents and of name for every association.
+        self._syncer = ThreadPoolExecutor(2 * config.limits.max_associations, thread_name_prefix="ingest-sync")
+        intake = Intake(config, spool, journal, sink, syncer=self._syncer, clock=clock, registry=registry)
         self._services = Services(
             config, _application_entity(config), [*storage_contexts(config.extra_sop_classes), *extra_contexts],
             tuple(extra_handlers), AccessList(config.allow), intake, sink,
@@ -99,10 +102,11 @@ class StorageScp:
             self._listener = Listener(self._services, self._tls)
 
     def stop(self, drain_s: float) -> None:
-        """Accept no more; associations that do not end within `drain_s` are aborted. Can be called twice."""
+        """Accept no more; associations that do not end within `drain_s` are aborted. Final."""
         if self._listener is not None:
             self._listener.stop(drain_s)
             self._listener = None
+        self._syncer.shutdown()
 
     def problems(self) -> list[str]:
         """What keeps objects out at this moment, as sentences."""

@@ -1,4 +1,4 @@
-"""The spool: received objects as Part 10 files below one folder, each durable before its name is given out.
+"""The spool: received objects as Part 10 files below one folder.
 
 ::
 
@@ -12,6 +12,7 @@ A file counts only through its row in the journal. One without a row was never a
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import time
@@ -104,8 +105,8 @@ class Spool:
         with storage_errors("write to"):
             file.write(parts)
 
-    def keep(self, file: IncomingFile, series_uid: str, sop_uid: str) -> str:
-        """Give an incoming file its place and make file and place durable.
+    def place(self, file: IncomingFile, series_uid: str, sop_uid: str) -> str:
+        """Give an incoming file its place, which is not durable before `syncs` are done.
 
         Returns
         -------
@@ -117,14 +118,14 @@ class Spool:
         DiskFull, StorageError
             The disk does not take it.
         """
-        folder = self._series / series_uid
         with storage_errors("keep a file in"):
-            path = self._link(file, folder, sop_uid)
-            # The name comes before the sync of the contents so that one commit of the file system carries both. A
-            # power cut in between leaves a file without a row in the journal, which `recover` removes.
-            file.sync()
-            _sync_folder(folder)
+            path = self._link(file, self._series / series_uid, sop_uid)
         return path.relative_to(self.folder).as_posix()
+
+    def syncs(self, file: IncomingFile, relative_path: str) -> tuple[Callable[[], None], Callable[[], None]]:
+        """What makes a placed file durable: its contents and its name. They may run at the same time."""
+        folder = (self.folder / relative_path).parent
+        return file.sync, lambda: _sync_folder(folder)
 
     def _link(self, file: IncomingFile, folder: Path, sop_uid: str) -> Path:
         for attempt in count():
@@ -149,14 +150,28 @@ class Spool:
         _sync_folder(folder.parent)
         self._durable_folders.add(folder.name)
 
-    def restore(self, relative_path: str, record: InstanceRecord) -> None:
-        """Put a kept file in the place of a known one that went missing; remove it where the known one is there."""
-        if self.path_of(record).exists():
-            self.discard(relative_path)
-            return
+    def keep_one(self, relative_path: str, record: InstanceRecord) -> None:
+        """Of a placed, durable file and a known one with the same contents keep one, whole and durable.
+
+        The known one may still be on its way to the disk on another association, or be damaged.
+        """
+        known = self.path_of(record)
         with storage_errors("keep a file in"):
-            (self.folder / relative_path).rename(self.path_of(record))
-            _sync_folder(self.path_of(record).parent)
+            if self.is_intact(record):
+                _sync_file(known)
+                self.discard(relative_path)
+            else:
+                (self.folder / relative_path).replace(known)
+            _sync_folder(known.parent)
+
+    def is_intact(self, record: InstanceRecord) -> bool:
+        """Whether the file of a record is there with the contents that were received."""
+        try:
+            contents = memoryview(self.path_of(record).read_bytes())
+        except FileNotFoundError:
+            return False
+        data = contents[-record.size :]
+        return len(data) == record.size and hashlib.sha256(data).hexdigest() == record.digest
 
     def set_aside(self, file: IncomingFile, sop_uid: str, digest: str) -> Path:
         """Put a file whose UID is taken by other contents into `conflicts`."""
@@ -171,16 +186,21 @@ class Spool:
         (self.folder / relative_path).unlink(missing_ok=True)
 
     def recover(self, journal: Journal) -> int:
-        """Remove what a crash left: unfinished files, and files that the journal does not know.
+        """Remove what a crash left: unfinished files, files without a row in the journal, rows without their file.
 
-        Neither was acknowledged. To be called before objects are received.
+        None was acknowledged: file and row are made durable at the same time, and the response waits for both. Rows
+        that were handed on are past that. To be called before objects are received.
 
         Returns
         -------
         int
-            Files removed.
+            Files and rows removed.
         """
         removed = 0
+        for record in journal.unassembled():
+            if not self.is_intact(record):
+                journal.withdraw(record.sop_uid)
+                removed += 1
         for path in self._incoming.iterdir():
             path.unlink()
             removed += 1
@@ -195,7 +215,7 @@ class Spool:
             if not known:
                 folder.rmdir()
         if removed:
-            log.warning("removed spooled files that were never acknowledged", num_files=removed)
+            log.warning("removed spooled objects that were never acknowledged", num_objects=removed)
         return removed
 
     def _report_missing(self, records: Sequence[InstanceRecord]) -> None:
@@ -222,6 +242,14 @@ class storage_errors:  # noqa: N801 - reads as a statement: with storage_errors(
         if error.errno in self._FULL:
             raise DiskFull(reason, remedy="Free space on its disk.") from error
         raise StorageError(reason, remedy="Check the disk and the rights of the folder.") from error
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
