@@ -1,6 +1,5 @@
 """Adapters of the message bus (`ports.MessageBus`), and the feeds that make its events reliable."""
 
-from neuroscan_core.bus.zeromq import ZeroMqBus
 from neuroscan_core.config import NodeConfig
 from neuroscan_core.ports import MessageBus
 
@@ -21,4 +20,6 @@ def open_bus(config: NodeConfig, role: str) -> MessageBus:
     ConfigurationError
         Addresses or keys of the bus cannot be used.
     """
+    from neuroscan_core.bus.zeromq import ZeroMqBus  # whoever works with the feeds alone needs no ZeroMQ
+
     return ZeroMqBus(role, config.bus, config.run_dir)

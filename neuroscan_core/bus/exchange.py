@@ -11,13 +11,15 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import zmq
 
 from neuroscan_core.bus.signal import Signal
 from neuroscan_core.bus.wire import Failure, Frame, Message, decode, encode
-from neuroscan_core.bus.worker import RequestWorker
+from neuroscan_core.bus.worker import Answer, Load, RequestWorker
 from neuroscan_core.domain.errors import BusError, RequestTimeout, WireFormatError
 from neuroscan_core.domain.events import Reply, Request
 from neuroscan_core.log import get_logger
@@ -25,6 +27,8 @@ from neuroscan_core.log import get_logger
 log = get_logger(__name__)
 
 ZmqSocket = zmq.Socket[bytes]
+
+MAX_EARLY, EARLY_S = 32, 5.0
 
 
 def send_frames(to: ZmqSocket, frames: list[Frame]) -> None:
@@ -48,8 +52,20 @@ def decode_frames(frames: list[zmq.Frame]) -> Message:
     return decode([frame.buffer for frame in frames])
 
 
+@dataclass(frozen=True)
+class _EarlyRequest:
+    """A request that came before its type was served."""
+
+    topic: bytes
+    came_at_s: float
+    load: Load
+    answer: Answer
+
+
 class RequestServer:
     """Hands requests to the worker of their type and its replies back.
+
+    A process begins to serve its types one after the other: the few requests that come in between wait for a moment.
 
     Parameters
     ----------
@@ -62,6 +78,8 @@ class RequestServer:
     def __init__(self, router: ZmqSocket, role: str) -> None:
         self._router = router
         self._workers: dict[bytes, RequestWorker] = {}
+        self._early: deque[_EarlyRequest] = deque(maxlen=MAX_EARLY)
+        self._workers_lock = threading.Lock()
         self._outbox: queue.SimpleQueue[list[Frame]] = queue.SimpleQueue()
         self._wake = Signal()
         self._is_closed = False
@@ -70,13 +88,19 @@ class RequestServer:
 
     def add(self, topic: bytes, worker: RequestWorker) -> None:
         """Give requests of a topic to a worker."""
-        if topic in self._workers:
-            raise BusError(f"{topic.decode()} is served already.")
-        self._workers[topic] = worker
+        with self._workers_lock:
+            if topic in self._workers:
+                raise BusError(f"{topic.decode()} is served already.")
+            self._workers[topic] = worker
+            for early in [early for early in self._early if early.topic == topic]:
+                self._early.remove(early)
+                if time.monotonic() - early.came_at_s < EARLY_S:
+                    worker.submit(early.load, early.answer)
 
     def remove(self, topic: bytes) -> None:
         """Stop giving requests of a topic to its worker."""
-        self._workers.pop(topic, None)
+        with self._workers_lock:
+            self._workers.pop(topic, None)
 
     def _run(self) -> None:
         poller = zmq.Poller()
@@ -100,10 +124,7 @@ class RequestServer:
             log.warning("request dropped, it is not one", num_frames=len(frames))
             return
         envelope: list[Frame] = [frames[0].bytes, frames[1].bytes]
-        worker = self._workers.get(frames[2].bytes[:256])
-        if worker is None:
-            log.warning("request dropped, nobody serves its type", topic=frames[2].bytes[:64])
-            return
+        topic = frames[2].bytes[:256]
 
         def load() -> Request[Reply]:
             message = decode_frames(frames[2:])
@@ -111,7 +132,16 @@ class RequestServer:
                 raise WireFormatError(f"{type(message).__name__} is not a request.")
             return message
 
-        worker.submit(load, lambda reply: self._answer(envelope, reply))
+        def answer(reply: Reply) -> None:
+            self._answer(envelope, reply)
+
+        with self._workers_lock:
+            worker = self._workers.get(topic)
+            if worker is None:
+                log.info("request waits, nobody serves its type yet", topic=topic[:64])
+                self._early.append(_EarlyRequest(topic, time.monotonic(), load, answer))
+                return
+        worker.submit(load, answer)
 
     def _answer(self, envelope: list[Frame], reply: Reply) -> None:
         try:

@@ -83,15 +83,13 @@ class SeriesFeed(NumberedFeed):
         for entry in entries:
             series = self._known(entry.series_instance_uid, entry.num_events)
             if series is not None:
-                series.priority = entry.priority
+                series.priority, series.is_open = entry.priority, entry.is_open
         return {entry.series_instance_uid for entry in entries}
 
     def _hear_heartbeat(self, heartbeat: GatewayHeartbeat) -> None:
         self._retry_at_s = 0.0
         still_open = self._announce(heartbeat)
-        for uid, series in self._series.items():
-            if uid not in still_open and not series.is_settled:
-                series.should_check = True  # its last event, which closed it, may be what was missed
+        self._check_closed(still_open)
 
     def __enter__(self) -> SeriesFeed:
         return self
@@ -133,10 +131,8 @@ class MaskFeed(NumberedFeed):
         for uid in still_open:
             series = self._known(uid, 0)
             if series is not None:
-                series.should_check, series.is_settled = True, False
-        for uid, series in self._series.items():
-            if uid not in still_open and not series.is_settled:
-                series.should_check = True
+                series.should_check, series.is_open, series.is_settled = True, True, False
+        self._check_closed(still_open)
 
     def __enter__(self) -> MaskFeed:
         return self

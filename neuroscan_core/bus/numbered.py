@@ -56,10 +56,14 @@ class FeedStatistics:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request under way; `series` is None where it asks for the list."""
+    """A request under way; `series` is None where it asks for the list.
+
+    `was_open` is how the series was then: while it is open, an empty answer settles nothing.
+    """
 
     series: SeriesSequence | None
     from_sequence: int
+    was_open: bool
     answer: Future[Sequence[SeriesEvent]]
 
 
@@ -201,7 +205,7 @@ class NumberedFeed(ABC):
             return
         if self._should_list:
             self._should_list = False
-            self._asked = _Asked(None, 0, self._asker.submit(self._list))
+            self._asked = _Asked(None, 0, True, self._asker.submit(self._list))
             return
         due = [s for s in self._series.values() if (s.is_behind or s.should_check) and now_s >= s.retry_at_s]
         if not due:
@@ -211,7 +215,7 @@ class NumberedFeed(ABC):
         series.asked_at_turn = self._turn
         limit = min(self._limit, series.num_missing or self._limit)
         answer = self._asker.submit(self._replay, series.series_instance_uid, series.next_sequence, limit)
-        self._asked = _Asked(series, series.next_sequence, answer)
+        self._asked = _Asked(series, series.next_sequence, series.is_open, answer)
 
     def _collect(self) -> None:
         asked = self._asked
@@ -229,17 +233,17 @@ class NumberedFeed(ABC):
         self._should_list |= self._lists_all and asked.series is not None and self._backoff_s > 0
         self._backoff_s = self._retry_at_s = 0.0
         if asked.series is not None and self._series.get(asked.series.series_instance_uid) is asked.series:
-            self._take_replay(asked.series, asked.from_sequence, events)
+            self._take_replay(asked.series, asked, events)
 
-    def _take_replay(self, series: SeriesSequence, from_sequence: int, events: Sequence[SeriesEvent]) -> None:
+    def _take_replay(self, series: SeriesSequence, asked: _Asked, events: Sequence[SeriesEvent]) -> None:
         for event in events:
             if event.series_instance_uid == series.series_instance_uid:
                 self.statistics.num_replayed += self._offer(event)
-        if series.next_sequence > from_sequence:
+        if series.next_sequence > asked.from_sequence:
             series.backoff_s = series.retry_at_s = 0.0
             return
         series.should_check = False
-        series.is_settled = True
+        series.is_settled = not asked.was_open
         if series.is_behind:
             self._postpone(series)
 
@@ -256,6 +260,13 @@ class NumberedFeed(ABC):
     def _postpone(self, series: SeriesSequence) -> None:
         series.backoff_s = min(MAX_BACKOFF_S, max(FIRST_BACKOFF_S, 2 * series.backoff_s))
         series.retry_at_s = self._clock() + series.backoff_s
+
+    def _check_closed(self, still_open: set[str]) -> None:
+        """Look once more at series that are no longer open: their last events may be what was missed."""
+        for uid, series in self._series.items():
+            if uid not in still_open:
+                series.is_open = False
+                series.should_check |= not series.is_settled
 
     def _wait_for_server(self, series: SeriesSequence | None) -> None:
         self.statistics.num_failed_replays += 1
@@ -301,10 +312,10 @@ class NumberedFeed(ABC):
         return self._is_closed or self._subscription.is_closed
 
     def close(self) -> None:
-        """Stop; a waiting `receive` returns None."""
+        """Stop; a waiting `receive` returns None. A request under way ends by its time-out, or with the bus."""
         self._is_closed = True
         self._subscription.close()
-        self._asker.shutdown(wait=True, cancel_futures=True)
+        self._asker.shutdown(wait=False, cancel_futures=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

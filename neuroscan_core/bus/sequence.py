@@ -16,6 +16,17 @@ class SeriesSequence:
     series_instance_uid : str
     max_held : int
         Events kept behind a gap; what does not fit is asked for again.
+
+    Attributes
+    ----------
+    next_sequence, num_announced : int
+        Number of the next event to hand on; how many events are known to exist.
+    is_open : bool
+        Whether the last heartbeat named the series.
+    should_check, is_settled : bool
+        Whether to ask though nothing is known to be missing; whether that was done since the series is no longer open.
+    retry_at_s, backoff_s, asked_at_turn
+        When to ask again, and whose turn it is.
     """
 
     def __init__(self, series_instance_uid: str, max_held: int) -> None:
@@ -24,6 +35,7 @@ class SeriesSequence:
         self.num_announced = 0
         self.priority = 0
         self.should_check = False
+        self.is_open = False
         self.is_settled = False
         self.retry_at_s = 0.0
         self.backoff_s = 0.0

@@ -66,7 +66,11 @@ class RequestWorker:
 
     def _reply(self, load: Load) -> Reply:
         try:
-            return self._handler(load())
+            request = load()
+            reply = self._handler(request)
+            if not isinstance(reply, type(request).reply_type):
+                raise TypeError(f"the handler of {self._name} answered with {type(reply).__name__}")
+            return reply
         except NeuroScanError as error:
             return Failure.of(error)
         except Exception as error:  # a service loop: the asker learns of it, the next request is served
