@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from pydicom.dataset import Dataset
 
 from dicom_gateway.assembly.associations import Associations
+from dicom_gateway.assembly.completeness import Completeness
 from dicom_gateway.assembly.intake import Intake, OnHeader, StoredObject
 from dicom_gateway.assembly.ledger import Ledger
 from dicom_gateway.assembly.replay import Replay
@@ -110,9 +111,9 @@ class SeriesAssembler:
         self._ledger = Ledger(journal, publish, clock=clock, registry=registry)
         self._replay = Replay(journal, config.spool_dir)
         self._associations = Associations()
+        self._completeness = Completeness(config.series, self._associations)
         self._lock = Lock()
         self._assemblies: OrderedDict[str, Assembly] = OrderedDict()
-        self._heard_at_s: dict[str, float] = {}
         self._pool: StrandPool[_Message] = StrandPool(
             self._handle, num_workers=config.gateway.workers, name="assembly", max_batch=MAX_BATCH
         )
@@ -147,8 +148,7 @@ class SeriesAssembler:
         if stored.encoded is not None and self._pool.num_waiting >= MAX_IN_MEMORY:
             stored = SpooledObject(stored.record, stored.path)
         self._associations.contribute(stored.record.association, series_uid)
-        with self._lock:
-            self._heard_at_s[series_uid] = self._clock()
+        self._completeness.hear([series_uid], self._clock())
         self._pool.post(series_uid, _Arrived(stored))
 
     def association_closed(self, association: str, *, released: bool) -> None:
@@ -177,13 +177,13 @@ class SeriesAssembler:
         """
         now_s = self._clock()
         open_series = self._journal.all_series(OPEN_STATES)
+        unassembled = self._journal.unassembled()
+        waiting = {record.sop_uid for record in unassembled}
         for row in open_series:
             self._associations.distrust(row.series_uid)
-            self._show_headers(row.series_uid)
-        unassembled = self._journal.unassembled()
-        series_uids = {row.series_uid for row in open_series} | {record.series_uid for record in unassembled}
-        with self._lock:
-            self._heard_at_s.update(dict.fromkeys(series_uids, now_s))
+            self._show_headers(row.series_uid, waiting)
+        self._completeness.hear([row.series_uid for row in open_series], now_s)
+        self._completeness.hear([record.series_uid for record in unassembled], now_s)
         for record in unassembled:
             self._associations.distrust(record.series_uid)
             self._pool.post(record.series_uid, _Arrived(SpooledObject(record, self._config.spool_dir / record.path)))
@@ -193,10 +193,12 @@ class SeriesAssembler:
         if open_series or unassembled:
             log.info("recovering", num_series=len(open_series), num_objects=len(unassembled))
 
-    def _show_headers(self, series_uid: str) -> None:
+    def _show_headers(self, series_uid: str, waiting: set[str]) -> None:
         if self._on_header is None:
             return
         for record in self._journal.instances(series_uid):
+            if record.sop_uid in waiting:
+                continue
             try:
                 header: Dataset = read_header(self._config.spool_dir / record.path)
             except UnreadableObject:
@@ -252,7 +254,7 @@ class SeriesAssembler:
                 with self._lock:  # the next message finds what the journal says
                     self._assemblies.pop(series_uid, None)
                 raise
-            self._set_deadline(assembly)
+            self._rest(assembly)
         self._forget_some()
 
     def _advance(self, assembly: Assembly, messages: list[_Message]) -> None:
@@ -345,11 +347,8 @@ class SeriesAssembler:
         """Complete or reject the series if it is time."""
         if assembly.phase is not Phase.RECEIVING:
             return
-        series = self._config.series
-        with self._lock:
-            silence_s = now_s - self._heard_at_s.get(assembly.series_uid, now_s)
-        is_given_up = silence_s >= series.give_up_s
-        reason = self._reason(assembly, silence_s)
+        is_given_up = self._completeness.is_given_up(assembly, now_s)
+        reason = self._completeness.reason(assembly, now_s)
         if not reason and not is_given_up:
             return
         try:
@@ -360,27 +359,12 @@ class SeriesAssembler:
             return
         self._ledger.complete(assembly, geometry, manifest, reason)
 
-    def _reason(self, assembly: Assembly, silence_s: float) -> str:
-        series = self._config.series
-        if assembly.has_announced_number:
-            if assembly.is_multi_frame:
-                return "object"
-            if series.complete_on_count:
-                return "count"
-        if series.complete_on_release and self._associations.are_all_released(assembly.series_uid):
-            return "release"
-        return "quiet" if silence_s >= series.quiet_s else ""
-
-    def _set_deadline(self, assembly: Assembly) -> None:
-        series = self._config.series
+    def _rest(self, assembly: Assembly) -> None:
+        """Set the timer of a series and keep it for the next message."""
+        deadline_s = self._completeness.next_look_s(assembly, self._clock())
         with self._lock:
+            assembly.deadline_s = deadline_s
             self._assemblies[assembly.series_uid] = assembly
-            if assembly.phase is not Phase.RECEIVING:
-                assembly.deadline_s = None
-                return
-            heard_at_s = self._heard_at_s.setdefault(assembly.series_uid, self._clock())
-            is_quiet = self._clock() - heard_at_s >= series.quiet_s
-            assembly.deadline_s = heard_at_s + (series.give_up_s if is_quiet else series.quiet_s)
 
     def _assembly(self, series_uid: str) -> Assembly:
         with self._lock:
@@ -409,8 +393,7 @@ class SeriesAssembler:
             ]
             for assembly in at_rest[: max(0, len(at_rest) - MAX_AT_REST)]:
                 del self._assemblies[assembly.series_uid]
-                self._heard_at_s.pop(assembly.series_uid, None)
-                self._associations.forget(assembly.series_uid)
+                self._completeness.forget(assembly.series_uid)
 
 
 class _Draft:

@@ -65,14 +65,6 @@ class Assembly:
     last_received_at_s: float = 0.0
     deadline_s: float | None = None
 
-    @property
-    def has_announced_number(self) -> bool:
-        """Whether exactly as many slices are there as were announced.
-
-        More than announced means that the number was not to be trusted; then other signs must tell.
-        """
-        return self.num_expected is not None and len(self.recorded) == self.num_expected
-
     def follow(self, kind: str, code: RejectionCode | None = None) -> None:
         """Move to the phase that an event of this kind leads to."""
         if kind == SeriesRejected.__name__:
