@@ -23,7 +23,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import AllTransferSyntaxes
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
@@ -51,6 +51,10 @@ CANNOT_UNDERSTAND = 0xC000
 INVALID_ARGUMENT = 0x0115
 NO_SUCH_ACTION = 0x0123
 
+ACCEPTED = frozenset(
+    {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
+    | {str(Verification), str(StorageCommitmentPushModel)}
+)
 POLL_S = 0.05  # how soon `stop` is noticed
 FOLDER_KEYWORDS = ("StudyInstanceUID", "SeriesInstanceUID")
 
@@ -165,10 +169,6 @@ class Archive:
         ae = AE(ae_title=self.ae_title)
         ae.maximum_pdu_size = 262144
         ae.add_supported_context(Verification)
-        ae.add_supported_context(StorageCommitmentPushModel)
-        for context in AllStoragePresentationContexts:
-            assert context.abstract_syntax is not None
-            ae.add_supported_context(context.abstract_syntax, AllTransferSyntaxes)
         try:
             server = ae.make_server(
                 (self._host, self._port),
@@ -205,6 +205,7 @@ class Archive:
     def _handlers(self) -> list[Any]:
         return [
             (evt.EVT_CONN_OPEN, _send_at_once),
+            (evt.EVT_REQUESTED, _accept_what_is_offered),
             (evt.EVT_ESTABLISHED, self._count_association),
             (evt.EVT_DATA_RECV, self._maybe_abort),
             (evt.EVT_C_ECHO, lambda _: SUCCESS),
@@ -368,6 +369,24 @@ def server_tls(tls: TlsConfig) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as exc:
         raise ConfigurationError(f"TLS files cannot be used: {exc}.", remedy="Check certificate, key and ca.") from exc
     return context
+
+
+def _accept_what_is_offered(event: evt.Event) -> None:
+    """Support every storage class and transfer syntax that the requestor names.
+
+    pynetdicom copies the whole list of supported contexts for each association: all classes times all syntaxes would
+    cost 100 ms.
+    """
+    request = event.assoc.requestor.primitive
+    assert request is not None, "EVT_REQUESTED comes after the request"
+    syntaxes: dict[str, dict[str, None]] = {}
+    for context in request.presentation_context_definition_list:
+        if str(context.abstract_syntax) in ACCEPTED:
+            named = (str(syntax) for syntax in context.transfer_syntax if syntax in AllTransferSyntaxes)
+            syntaxes.setdefault(str(context.abstract_syntax), {}).update(dict.fromkeys(named))
+    event.assoc.acceptor.supported_contexts = [
+        build_context(abstract_syntax, list(named)) for abstract_syntax, named in syntaxes.items() if named
+    ]
 
 
 def _send_at_once(event: evt.Event) -> None:
