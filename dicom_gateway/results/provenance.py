@@ -11,6 +11,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, MRImageStorage
 from pydicom.valuerep import DA, DT, TM
 
@@ -43,6 +44,8 @@ def bare_header(source: SourceSlice) -> Dataset:
     for keyword in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", *_IDENTITY):
         if keyword in header:
             del header[keyword]
+    for tag in _empty_sequences(header):
+        del header[tag]
     for keyword in _IDENTITY[1:]:
         setattr(header, keyword, "" if keyword == "PatientBirthDate" or keyword[-4:] not in ("Date", "Time") else None)
     replace(
@@ -57,6 +60,12 @@ def bare_header(source: SourceSlice) -> Dataset:
         SliceThickness=source.thickness or source.gap or source.spacing[0],
     )
     return header
+
+
+def _empty_sequences(header: Dataset) -> list[BaseTag]:
+    """Sequences without items, which optional attributes must not be (some scanners write them)."""
+    empty = (tag for tag in header.keys() if not header.get_item(tag).value)  # noqa: SIM118 - no conversion
+    return [tag for tag in empty if header[tag].VR == "SQ"]
 
 
 def replace(ds: Dataset, **values: object) -> None:

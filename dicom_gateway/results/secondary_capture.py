@@ -149,6 +149,7 @@ def _picture(content: OverlayContent, number: int, source: SourceSlice, picture:
     result.DateOfSecondaryCapture, result.TimeOfSecondaryCapture = result.ContentDate, result.ContentTime
     result.ImageComments = provenance.RESEARCH_USE
     result.BurnedInAnnotation = "NO"
+    result.BodyPartExamined = source.header.get("BodyPartExamined") or "BRAIN"
     reference = reference_item(source)
     if source.frame_number is not None:
         reference.ReferencedFrameNumber = source.frame_number

@@ -66,13 +66,13 @@ def segments_of(labels_kji: npt.NDArray[np.uint8], card: ModelCard) -> list[Segm
     InvalidBundle
         The map holds a value that the card does not know.
     """
-    planes = np.flatnonzero(labels_kji.reshape(len(labels_kji), -1).any(axis=1))
+    planes = np.flatnonzero(labels_kji.any(axis=(1, 2)))
     labels_pji = labels_kji[planes]
     segments: list[Segment] = []
     num_explained = 0
     for label in card.labels:
         mask_pji = labels_pji == label.value
-        holds = mask_pji.reshape(len(mask_pji), -1).any(axis=1)
+        holds = mask_pji.any(axis=(1, 2))
         if not holds.any():
             continue
         num_explained += int(np.count_nonzero(mask_pji))

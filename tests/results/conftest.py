@@ -111,7 +111,7 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
         "Name": "test", "StorageDirectory": str(folder), "IndexDirectory": str(folder), "Plugins": [],
         "HttpPort": archive.http_port, "DicomPort": archive.dicom_port, "DicomAet": "ORTHANC",
         "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "DicomCheckCalledAet": False,
-        "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowStore": True, "UnknownSopClassAccepted": True,  # label maps are unknown to older ones
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(config))
     with (folder / "log").open("wb") as log:
