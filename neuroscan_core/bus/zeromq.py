@@ -251,15 +251,16 @@ class ZeroMqBus:
         return dealer
 
     def _connect(self, made: ZmqSocket, role: str, channel: Channel) -> None:
-        endpoint = self._endpoints.of(role, channel)
-        if endpoint.is_network:
-            _keep_alive(made, endpoint)
-            if self._keys is not None:
-                self._keys.protect_client(made, role)
-        made.connect(endpoint.address)
+        with _closed_on_error(made):
+            endpoint = self._endpoints.of(role, channel)
+            if endpoint.is_network:
+                _keep_alive(made, endpoint)
+                if self._keys is not None:
+                    self._keys.protect_client(made, role)
+            made.connect(endpoint.address)
 
     def _bind(self, made: ZmqSocket, channel: Channel) -> ZmqSocket:
-        try:
+        with _closed_on_error(made):
             endpoint = self._endpoints.of(self._role, channel, binding=True)
             if endpoint.path is not None:
                 self._locks.enter_context(_sole_user(endpoint.path, self._role))
@@ -268,9 +269,6 @@ class ZeroMqBus:
                 if self._keys is not None:
                     self._keys.protect_server(made)
             _bind_or_explain(made, endpoint, self._role)
-        except ConfigurationError:
-            made.close(linger=0)
-            raise
         return made
 
     def __enter__(self) -> ZeroMqBus:
@@ -280,6 +278,16 @@ class ZeroMqBus:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def _closed_on_error(made: ZmqSocket) -> Iterator[None]:
+    """A context does not end before its last socket is closed."""
+    try:
+        yield
+    except (ConfigurationError, zmq.ZMQError):
+        made.close(linger=0)
+        raise
 
 
 def _keep_alive(made: ZmqSocket, endpoint: Endpoint) -> None:

@@ -317,6 +317,7 @@ def test_garbage_from_a_publisher_is_passed_over(
         received = subscription.receive(PATIENCE_S)
         good.set()
         thread.join()
+    pub.close(linger=0)
     assert isinstance(received, SliceReceived)
 
 
@@ -333,6 +334,7 @@ def test_garbage_to_a_server_is_passed_over(
     dealer.send_multipart([b"2", b"GetGatewayHealth/", b"x" * 1000, b"y"])
     assert dealer.poll(PATIENCE_S * 1000)
     correlation, topic, *_ = dealer.recv_multipart()
+    dealer.close(linger=0)
     assert (correlation, topic) == (b"2", b"Failure/")
     assert ask(viewer).is_ready
 
