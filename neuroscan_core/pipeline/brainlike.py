@@ -22,6 +22,7 @@ from neuroscan_core.pipeline.grid import WORKING_SPACING_MM
 from neuroscan_core.pipeline.window25d import PreparedSlice
 
 THUMBNAIL = 64
+MAX_LOOKED_AT = 20  # slices, evenly spread; up to twice as many where that does not divide
 FOREGROUND = 0.3  # of the stack's tissue intensity
 
 MAX_COVERAGE = 0.85  # foreground of the field of view; heads 0.20 to 0.69
@@ -87,6 +88,7 @@ def _objection(stack: Sequence[PreparedSlice]) -> str:
         return "most images hold nothing"
     quarter = len(stack) // 4
     middle = stack[quarter : len(stack) - quarter]
+    middle = middle[:: max(1, len(middle) // MAX_LOOKED_AT)]
     objections = [appearance(prepared.image_HW, level).objection for prepared in middle]
     wrong = [objection for objection in objections if objection]
     # Half of the middle must do: noses, necks and air sinuses make single slices look odd.

@@ -56,7 +56,7 @@ def remove_small_components(
     num_kept = int(is_kept.sum())
     if num_kept == num_all:
         return mask_kji, num_all
-    kept_kji = np.zeros_like(mask_kji)
+    kept_kji = np.zeros(mask_kji.shape, dtype=np.bool_)
     # Boolean indexing visits voxels in the same order on both sides.
     kept_box = kept_kji[box]
     kept_box[mask_kji[box]] = is_kept[inside]

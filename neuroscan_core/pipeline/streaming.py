@@ -85,7 +85,8 @@ def segment_windows(engine: InferenceEngine, windows: Sequence[Window]) -> list[
     shown = [window for window in windows if not window.is_air]
     found: dict[int, npt.NDArray[np.uint8]] = {}
     if shown:
-        image_NCHW = np.stack([stack_window(w.before, w.centre, w.after) for w in shown])
+        images_CHW = [stack_window(window.before, window.centre, window.after) for window in shown]
+        image_NCHW = images_CHW[0][None] if len(shown) == 1 else np.stack(images_CHW)
         for window, logits_LHW in zip(shown, engine.run(image_NCHW), strict=True):
             found[id(window)] = labels_on_source(labels_from_logits(logits_LHW, engine.card), window.centre)
     return [found[id(window)] if id(window) in found else empty_labels(window.centre) for window in windows]

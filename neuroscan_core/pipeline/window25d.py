@@ -77,7 +77,9 @@ def prepare_slice(source: Slice, card: ModelCard) -> PreparedSlice:
         working_spacing_mm=card.spacing_mm,
         tolerance=card.spacing_tolerance,
     )
-    image_HW = np.nan_to_num(grid.to_model(source.pixels_ji), copy=False, posinf=0.0, neginf=0.0)
+    image_HW = grid.to_model(source.pixels_ji)
+    if not math.isfinite(float(image_HW.sum(dtype=np.float64))):
+        np.nan_to_num(image_HW, copy=False, posinf=0.0, neginf=0.0)
     return PreparedSlice(
         source.key, grid, geometry.offset_mm, bool(geometry.normal[2] > 0), image_HW, slice_scale(image_HW)
     )
