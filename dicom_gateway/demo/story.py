@@ -24,8 +24,8 @@ from neuroscan_core.phantom import HeadPhantom, Weighting, head_phantom
 from neuroscan_core.viewer.picture import encode_png
 
 MARKER = ".neuroscan-demo"
-RESULT_TIMEOUT_S = 120.0
-POLL_S = 0.1
+RESULT_TIMEOUT_S = 60.0
+POLL_S = 0.2
 ENDED = frozenset({"delivered", "committed", "rejected", "failed", "dead-letter", "ignored"})
 # Below this overlap with the phantom's tumour, the node found something else.
 MIN_DICE = 0.5

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuroscan_core.cli.console import ConfigFile, load, show_table
+from neuroscan_core.cli.console import ConfigFile, load
 
 
 def register(app: typer.Typer) -> None:
@@ -68,10 +68,11 @@ def models(
 ) -> None:
     """List the model bundles with what their cards say."""
     from neuroscan_core.inference.bundle import find_bundles
-    from neuroscan_core.model_table import MODEL_COLUMNS, model_row
+    from neuroscan_core.model_text import model_lines
 
-    bundles = find_bundles(models_dir or load(config).segmenter.models_dir)
-    show_table("Models", MODEL_COLUMNS, [model_row(bundle.card) for bundle in bundles.values()])
+    for bundle in find_bundles(models_dir or load(config).segmenter.models_dir).values():
+        for line in model_lines(bundle.card):
+            typer.echo(line)
 
 
 def keys(directory: Annotated[Path, typer.Argument(help="Folder for the key files.")]) -> None:

@@ -35,7 +35,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     console = Console()
-    console.print(table, width=None if console.is_terminal else 200)
+    (console if console.is_terminal else Console(width=200)).print(table)
 
 
 def show_time(seconds: float | None) -> str:

@@ -25,5 +25,8 @@ def demo(
     from rich.console import Console
 
     from dicom_gateway.demo import DemoOptions, run_demo
+    from neuroscan_core.config import LogConfig
+    from neuroscan_core.log import configure_logging
 
+    configure_logging(LogConfig(level="warning"), process="demo")
     run_demo(DemoOptions(dicom, pacs, slices, pace, output, hold), Console())

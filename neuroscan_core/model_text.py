@@ -1,0 +1,34 @@
+"""A model card as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from neuroscan_core.domain.model_card import ModelCard
+
+
+def model_lines(card: ModelCard) -> Iterator[str]:
+    """What the card says of task, input, measured quality, training data and licence, line by line."""
+    planes = "/".join(plane.value for plane in card.planes)
+    yield f"{card.name} {card.version}: {card.task}"
+    yield f"  Input    {card.sequence}, {planes}, {card.size[0]}x{card.size[1]} at {card.spacing_mm:g} mm"
+    yield from (f"  Trained  {entry.get('name', '?')}" for entry in _entries(card, "training_data"))
+    for entry in _entries(card, "metrics"):
+        yield f"  Result   {entry.get('data', '?')}: {_numbers(entry)} ({entry.get('patients', '?')} patients)"
+    yield f"  Licence  {card.licence}"
+    yield f"  SHA-256  {card.onnx_sha256}"
+
+
+def _entries(card: ModelCard, key: str) -> list[dict[str, Any]]:
+    entries = card.raw.get(key)
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _numbers(entry: dict[str, Any]) -> str:
+    if "dice_mean" not in entry:
+        return "no Dice stated"
+    text = f"Dice {entry['dice_mean']:.3f}"
+    if "ci95" in entry:
+        text += " (95 % CI {:.3f} to {:.3f})".format(*entry["ci95"])
+    return text
