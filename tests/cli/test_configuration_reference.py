@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_example_and_reference_name_every_key(path: str) -> None:
 
 def test_every_key_of_the_example_has_a_comment_above_it() -> None:
     lines = example_yaml().splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in itertools.pairwise(lines):
         if re.match(r"^[ -]*\w+:", line):
             assert above.lstrip().startswith("# "), line
 
