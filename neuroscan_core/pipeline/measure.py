@@ -36,7 +36,7 @@ def finish_segmentation(
         )
         box = bounding_box(mask_kji)
         if box is not None:
-            # Labels are disjoint, so a sum does; what lies outside the box is never touched, which saves most of the time.
+            # Labels are disjoint, so a sum does; memory outside the box is never touched.
             final_kji[box] += mask_kji[box].view(np.uint8) * np.uint8(label.value)
         measurements.append(measure_region(label.value, mask_kji, num_components, geometry, keys))
     return Segmentation(geometry, tuple(keys), final_kji, tuple(measurements))
