@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from dicom_gateway.reading.attributes import SOP_CLASS_UID, SOP_INSTANCE_UID, string
+from dicom_gateway.reading.walk import walk_header
 from neuroscan_core.domain.errors import UnreadableObject
 
 PIXEL_DATA = BaseTag(0x7FE00010)
@@ -137,11 +138,16 @@ def _parse(data: bytes, transfer_syntax_uid: str) -> ImageObject:
         data = zlib.decompress(data[stream.tell() :], -zlib.MAX_WBITS)
         stream = BytesIO(data)
     is_implicit, is_little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
-    header = read_dataset(stream, is_implicit, is_little, stop_when=_is_pixel_data)
+    walked = walk_header(data, stream.tell()) if is_little and not is_implicit else None
+    if walked is None:
+        header = read_dataset(stream, is_implicit, is_little, stop_when=_is_pixel_data)
+        pixels_at = stream.tell()
+    else:
+        header, pixels_at = walked
     if len(header) == 0 or SOP_INSTANCE_UID not in header:
         raise UnreadableObject("The object has no SOP Instance UID.", remedy="Send the object again.")
     header.file_meta = _file_meta(header, syntax)
-    pixels, vr, is_undefined = _pixel_data(data, stream.tell(), is_implicit, is_little)
+    pixels, vr, is_undefined = _pixel_data(data, pixels_at, is_implicit, is_little)
     return ImageObject(header, syntax, pixels, is_undefined, vr)
 
 
