@@ -37,12 +37,8 @@ _SECURITY_HEADERS = (
 class NodeStatus(Protocol):
     """What the page asks the node."""
 
-    def problems(self) -> list[str]:
-        """Sentences about what keeps the node from working; empty where all is well."""
-        ...
-
-    def warnings(self) -> list[str]:
-        """Sentences about what a person should look at; the node works."""
+    def report(self) -> tuple[list[str], list[str]]:
+        """Sentences about what keeps the node from working, and about what a person should look at all the same."""
         ...
 
     def metrics(self) -> str:
@@ -79,8 +75,8 @@ def create_app(board: Board, status: NodeStatus, *, is_stopping: Callable[[], bo
         return JSONResponse({"status": "live", "version": __version__})
 
     def ready(_: Request) -> Response:
-        problems = status.problems()
-        body = {"status": "not ready" if problems else "ready", "problems": problems, "warnings": status.warnings()}
+        problems, warnings = status.report()
+        body = {"status": "not ready" if problems else "ready", "problems": problems, "warnings": warnings}
         return JSONResponse(body, status_code=503 if problems else 200)
 
     def metrics(_: Request) -> Response:

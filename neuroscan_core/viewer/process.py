@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from neuroscan_core.domain.events import (
     Health,
     ListSeries,
     MaskReady,
+    Request,
     ResultDelivered,
     SegmentationFailed,
     SegmentationReady,
@@ -75,19 +77,18 @@ class BusStatus:
     def __init__(self, bus: MessageBus, registry: CollectorRegistry, *, timeout_s: float = ASK_TIMEOUT_S) -> None:
         self._bus, self._registry, self._timeout_s = bus, registry, timeout_s
 
-    def problems(self) -> list[str]:
-        """Sentences about what keeps the node from working."""
-        found: list[str] = []
+    def report(self) -> tuple[list[str], list[str]]:
+        """Sentences about what keeps the node from working, and about what a person should look at all the same."""
+        problems: list[str] = []
+        warnings: list[str] = []
         for role, health in self._ask().items():
             if health is None:
-                found.append(_NO_ANSWER[role])
-            elif not health.is_ready:
-                found.extend(health.problems or (f"The {role} is not ready yet.",))
-        return found
-
-    def warnings(self) -> list[str]:
-        """Sentences of processes that are ready all the same."""
-        return [problem for health in self._ask().values() if health and health.is_ready for problem in health.problems]
+                problems.append(_NO_ANSWER[role])
+            elif health.is_ready:
+                warnings.extend(health.problems)
+            else:
+                problems.extend(health.problems or (f"The {role} is not ready yet.",))
+        return problems, warnings
 
     def metrics(self) -> str:
         """Prometheus text of all processes."""
@@ -95,16 +96,18 @@ class BusStatus:
         return join_metrics({**texts, "viewer": generate_latest(self._registry).decode()})
 
     def _ask(self) -> dict[str, Health | None]:
-        answers: dict[str, Health | None] = {"gateway": None, "segmenter": None}
+        """Ask both at once, so that one that does not answer costs the time-out only once."""
+        requests: tuple[Request[Health], ...] = (GetGatewayHealth(), GetSegmenterHealth())
+        with ThreadPoolExecutor(len(requests), thread_name_prefix="viewer-ask") as pool:
+            answers = pool.map(self._ask_one, requests)
+            return {request.served_by: answer for request, answer in zip(requests, answers, strict=True)}
+
+    def _ask_one(self, request: Request[Health]) -> Health | None:
         try:
-            answers["gateway"] = self._bus.request(GetGatewayHealth(), timeout_s=self._timeout_s)
+            return self._bus.request(request, timeout_s=self._timeout_s)
         except BusError as exc:
-            log.debug("the gateway does not answer", error=str(exc))
-        try:
-            answers["segmenter"] = self._bus.request(GetSegmenterHealth(), timeout_s=self._timeout_s)
-        except BusError as exc:
-            log.debug("the segmenter does not answer", error=str(exc))
-        return answers
+            log.debug("no answer", role=request.served_by, error=str(exc))
+            return None
 
 
 class Viewer:
