@@ -15,7 +15,7 @@ from dicom_gateway.results.sources import SourceSlice, slice_of
 from neuroscan_core.domain.errors import UnreadableObject
 from neuroscan_core.domain.volume import FrameKey
 
-MAX_SLICES_PER_CALL = 32  # about 20 ms
+MAX_SLICES_PER_CALL = 16  # about 10 ms
 
 
 @dataclass
@@ -34,11 +34,11 @@ class PreparedSeries:
             return self.parts[source.key]
         return slice_parts(source)
 
-    def shell_for(self, first: SourceSlice) -> Dataset:
-        """Object around the frames; made now where it was not prepared from this very slice."""
-        if self.shell is None or self.shell_of is not first:
-            self.shell_of, self.shell = first, shell(first)
-        return self.shell
+    def take_shell(self, first: SourceSlice) -> Dataset:
+        """Object around the frames, to be filled and not used again; made now where this slice's is not there."""
+        ready, self.shell = self.shell if self.shell_of is first else None, None
+        self.shell_of = None
+        return shell(first) if ready is None else ready
 
 
 class Preparations:
@@ -117,6 +117,6 @@ def _prepare_shell(prepared: PreparedSeries) -> None:
     first = min(prepared.slices.values(), key=lambda source: source.offset_mm)
     if first is not prepared.shell_of:
         try:
-            prepared.shell_for(first)
+            prepared.shell, prepared.shell_of = shell(first), first
         except UnreadableObject:
             prepared.unusable.add(first.key)

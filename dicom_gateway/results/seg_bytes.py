@@ -10,7 +10,6 @@ Explicit VR Little Endian with defined lengths throughout (PS3.5 7.5).
 
 from __future__ import annotations
 
-import copy
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,11 +90,11 @@ def binary_seg(content: SegContent, shell: Dataset, parts: Mapping[int, SlicePar
     ----------
     content : SegContent
     shell : Dataset
-        From `seg.shell` of the first slice; not changed.
+        From `seg.shell` of the first slice; filled here, not to be used again.
     parts : mapping of int to SliceParts
         By index of the slice.
     """
-    ds = copy.deepcopy(shell)
+    ds = shell
     finish(ds, content, SegFormat.BINARY)
     frames = _frames(content)
     ds.SegmentSequence = descriptions(content.segments, content.identity, provenance.charset_of(content.header))

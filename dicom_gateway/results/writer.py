@@ -26,11 +26,13 @@ from dicom_gateway.results.segments import Segment, segments_of
 from dicom_gateway.results.sources import SourceSlice, source_slices
 from dicom_gateway.results.translation import foreign_errors
 from dicom_gateway.results.uids import ResultIdentity, manifest_digest
+from dicom_gateway.results.warming import warm_up
 from neuroscan_core.config import GatewayConfig, ResultsConfig, SegFormat
 from neuroscan_core.domain.events import SegmentationReady, SeriesCompleted
 from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.volume import FrameKey
 
+PLAIN = ("", SegFormat.BINARY.value)  # variants that a summary need not name
 Pixels = Callable[[FrameKey], npt.NDArray[np.float32]]
 
 
@@ -62,6 +64,7 @@ class ResultWriter:
         self._config, self._gateway, self._results_dir = config, gateway, results_dir
         self._headers, self._clock = headers, clock
         self._preparations = Preparations(headers)
+        warm_up()
         self._write_s = Histogram(
             "neuroscan_result_write_seconds", "Making and storing the results of a kind", ["kind"],
             buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5), registry=registry,
@@ -154,7 +157,7 @@ class ResultWriter:
         with foreign_errors("The segmentation object cannot be built from the headers of the series"):
             if encoding is SegFormat.BINARY:
                 parts = {k: job.prepared.parts_of(source) for k, source in enumerate(job.slices)}
-                file = seg_bytes.binary_seg(content, job.prepared.shell_for(job.slices[0]), parts)
+                file = seg_bytes.binary_seg(content, job.prepared.take_shell(job.slices[0]), parts)
             else:
                 file = part10(seg.segmentation(content, encoding))
         return self._store(job, file, "SEG", encoding.value, seg.sop_class_of(encoding))
@@ -221,7 +224,7 @@ class ResultWriter:
             kind=kind,
             sop_class_uid=str(sop_class_uid),
             path=name,
-            summary=sr.summary(job.result.segmentation, job.card),
+            summary=sr.summary(job.result.segmentation, job.card) + (f" ({variant})" if variant not in PLAIN else ""),
             created_at_s=self._clock(),
         )
 

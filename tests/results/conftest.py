@@ -60,6 +60,12 @@ def series(request: pytest.FixtureRequest) -> Series:
     return _loaded[name]
 
 
+@pytest.fixture(params=["axial", "anisotropic", "enhanced per-frame"])
+def one_of_each(request: pytest.FixtureRequest) -> Series:
+    """A few series that differ in all that matters, for what is slow or depends little on geometry."""
+    return load(request.param)
+
+
 @pytest.fixture
 def make_writer(tmp_path: Path) -> Callable[..., ResultWriter]:
     """A writer into `tmp_path` that knows a series; keywords are keys of the results section."""

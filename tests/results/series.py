@@ -177,7 +177,7 @@ def classic_series(
         ds.ImageOrientationPatient = _ds(orientation)
         ds.PixelSpacing = _ds(spacing_mm[1:])
         ds.SliceThickness = str(spacing_mm[0])
-        ds.AcquisitionTime = f"1200{n:02d}"
+        ds.AcquisitionTime = f"12{n // 60:02d}{n % 60:02d}"
         ds.PixelData = np.full(shape[1:], k, np.uint16).tobytes()
         for keyword, value in changes.items():
             if value is None:

@@ -36,10 +36,10 @@ def test_orthanc_keeps_every_result_as_it_was_sent(
     orthanc: Orthanc, make_writer: Callable[..., ResultWriter], tmp_path: Path
 ) -> None:
     for series in (classic_series("stored"), enhanced_series("stored enhanced")):
-        shape = series.geometry.shape
+        image_ji = np.ones(series.geometry.first.shape, np.float32)
         writer = make_writer(series, secondary_capture=True)
         records = writer.write(
-            series.completed(), series.result(), card(), list(SegFormat), lambda _: np.ones(shape[1:], np.float32)
+            series.completed(), series.result(), card(), list(SegFormat), lambda _, image_ji=image_ji: image_ji
         )
         objects = [pydicom.dcmread(tmp_path / record.path) for record in records]
         assert store(orthanc, objects) == [SUCCESS] * len(records)

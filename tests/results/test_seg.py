@@ -28,6 +28,7 @@ from .series import MODEL, Series, card, classic_series, enhanced_series
 
 MakeWriter = Callable[..., ResultWriter]
 ENCODINGS = list(SegFormat)
+OTHER_ENCODINGS = (SegFormat.LABELMAP, SegFormat.FRACTIONAL)
 
 
 def plain_file(series: Series, labels_kji: np.ndarray, *, omit_empty_frames: bool = True) -> bytes:
@@ -89,43 +90,67 @@ def test_our_object_says_what_highdicom_says_of_the_original_images() -> None:
         assert own.PixelMeasuresSequence[0].PixelSpacing == shared.PixelMeasuresSequence[0].PixelSpacing
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_dciodvfy_finds_no_error(series: Series, encoding: SegFormat, make_writer: MakeWriter, tmp_path: Path) -> None:
-    record = make_writer(series).write_seg(series.completed(), series.result(), card(), [encoding])[0]
-    assert_valid(tmp_path / record.path, is_labelmap=encoding is SegFormat.LABELMAP)
+def test_dciodvfy_finds_no_error(series: Series, make_writer: MakeWriter, tmp_path: Path) -> None:
+    assert_valid(written(series, make_writer, tmp_path))
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_highdicom_reads_back_the_same_voxels(
-    series: Series, encoding: SegFormat, make_writer: MakeWriter, tmp_path: Path
+@pytest.mark.parametrize("encoding", OTHER_ENCODINGS)
+def test_dciodvfy_finds_no_error_in_other_encodings(
+    one_of_each: Series, encoding: SegFormat, make_writer: MakeWriter, tmp_path: Path
 ) -> None:
+    path = written(one_of_each, make_writer, tmp_path, encoding)
+    assert_valid(path, is_labelmap=encoding is SegFormat.LABELMAP)
+
+
+def test_highdicom_reads_back_the_same_voxels(series: Series, make_writer: MakeWriter, tmp_path: Path) -> None:
+    assert_highdicom_reads(series, written(series, make_writer, tmp_path))
+
+
+@pytest.mark.parametrize("encoding", OTHER_ENCODINGS)
+def test_highdicom_reads_back_the_same_voxels_from_other_encodings(
+    one_of_each: Series, encoding: SegFormat, make_writer: MakeWriter, tmp_path: Path
+) -> None:
+    assert_highdicom_reads(one_of_each, written(one_of_each, make_writer, tmp_path, encoding))
+
+
+def test_dcmqi_reads_back_the_same_voxels_at_the_same_positions(
+    series: Series, make_writer: MakeWriter, tmp_path: Path
+) -> None:
+    assert_dcmqi_reads(series, written(series, make_writer, tmp_path), tmp_path / "out")
+
+
+def test_dcmqi_reads_back_the_same_voxels_from_a_label_map(
+    one_of_each: Series, make_writer: MakeWriter, tmp_path: Path
+) -> None:
+    path = written(one_of_each, make_writer, tmp_path, SegFormat.LABELMAP)
+    assert_dcmqi_reads(one_of_each, path, tmp_path / "out", is_one_file=True)
+
+
+def written(series: Series, make_writer: MakeWriter, folder: Path, encoding: SegFormat = SegFormat.BINARY) -> Path:
+    """File of the SEG of a series."""
     record = make_writer(series).write_seg(series.completed(), series.result(), card(), [encoding])[0]
-    read = hd.seg.segread(tmp_path / record.path)
-    volume = read.get_volume(combine_segments=True, rescale_fractional=True)
+    return folder / record.path
+
+
+def assert_highdicom_reads(series: Series, path: Path) -> None:
+    volume = hd.seg.segread(path).get_volume(combine_segments=True, rescale_fractional=True)
     voxels = np.stack(np.nonzero(volume.array), axis=1)
     found_mm = voxels @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     for value in (1, 2):
-        assert_same_place(
-            found_mm[volume.array[tuple(voxels.T)] == value], series.positions_mm(series.labels() == value)
-        )
+        here_mm = found_mm[volume.array[tuple(voxels.T)] == value]
+        assert_same_place(here_mm, series.positions_mm(series.labels() == value))
 
 
-@pytest.mark.parametrize("encoding", [SegFormat.BINARY, SegFormat.LABELMAP])
-def test_dcmqi_reads_back_the_same_voxels_at_the_same_positions(
-    series: Series, encoding: SegFormat, make_writer: MakeWriter, tmp_path: Path
-) -> None:
+def assert_dcmqi_reads(series: Series, path: Path, out: Path, *, is_one_file: bool = False) -> None:
+    """A file of 0 and 1 per segment; of a label map, one file with the segment numbers."""
     here = str(Path(sys.executable).parent)
     program = shutil.which("segimage2itkimage", path=here) or shutil.which("segimage2itkimage")
     if program is None:
         pytest.skip("dcmqi is not installed")
-    record = make_writer(series).write_seg(series.completed(), series.result(), card(), [encoding])[0]
-    out = tmp_path / "out"
     out.mkdir()
-    command = [program, "--inputDICOM", str(tmp_path / record.path), "--outputDirectory", str(out), "-t", "nifti"]
+    command = [program, "--inputDICOM", str(path), "--outputDirectory", str(out), "-t", "nifti"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    # A file of 0 and 1 per segment; of a label map, one file with the segment numbers.
-    is_one_file = encoding is SegFormat.LABELMAP
     assert len(list(out.glob("*.nii.gz"))) == (1 if is_one_file else 2)
     for value in (1, 2):
         image = nib.load(next(out.glob("*1.nii.gz" if is_one_file else f"*{value}.nii.gz")))
@@ -172,7 +197,7 @@ def test_every_frame_refers_to_its_source_and_keeps_positions(
 def test_orientation_and_spacing_are_copied_to_the_character(make_writer: MakeWriter, tmp_path: Path) -> None:
     series = classic_series(
         "text", orientation=(1, 0, 0, 0, 1, 0), ImageOrientationPatient=["1.0", "0", "-0.0", "0", "1.00000", "0e0"]
-    )  # noqa: E501
+    )
     record = make_writer(series).write_seg(series.completed(), series.result(), card())[0]
     content = (tmp_path / record.path).read_bytes()
     assert b"1.0\\0\\-0.0\\0\\1.00000\\0e0" in content

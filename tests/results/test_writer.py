@@ -135,7 +135,7 @@ def test_dates_are_those_of_the_last_image_and_study_dates_are_kept(make_writer:
     [
         ("ISO_IR 192", "Müller^Zoë", "Łódź"),
         ("ISO_IR 100", "Müller^Zoë", "Łódź"),
-        ("ISO_IR 144", "Люкceмбypг", "Клиника"),
+        ("ISO_IR 144", "Жижин^Юлий", "Клиника"),
         (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう", "病院"),
         ("GB18030", "Wang^XiaoDong=王^小东", "医院"),
         (None, "Plain^Name", "Klinik"),
