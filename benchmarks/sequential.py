@@ -40,7 +40,11 @@ def _geometry(ds: pydicom.Dataset) -> SliceGeometry:
     position, orientation = (float(x) for x in ds.ImagePositionPatient), (float(x) for x in ds.ImageOrientationPatient)
     spacing = (float(ds.PixelSpacing[0]), float(ds.PixelSpacing[1]))
     return SliceGeometry(
-        tuple(position), tuple(orientation), spacing, (ds.Rows, ds.Columns), ds.FrameOfReferenceUID  # type: ignore[arg-type]
+        tuple(position),
+        tuple(orientation),
+        spacing,
+        (ds.Rows, ds.Columns),
+        ds.FrameOfReferenceUID,  # type: ignore[arg-type]
     )
 
 
@@ -92,7 +96,7 @@ class SequentialNode:
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_RELEASED, self._process)]
         ae.start_server(("127.0.0.1", port), block=True, evt_handlers=handlers)  # type: ignore[arg-type]
 
-    def _store(self, event: Any) -> int:  # noqa: ANN401 - pynetdicom's event
+    def _store(self, event: Any) -> int:
         ds = event.dataset
         ds.file_meta = event.file_meta
         target = self._folder / f"{self._num_series}"
@@ -100,7 +104,7 @@ class SequentialNode:
         ds.save_as(target / f"{ds.SOPInstanceUID}.dcm", enforce_file_format=True)
         return 0x0000
 
-    def _process(self, _: Any) -> None:  # noqa: ANN401 - pynetdicom's event
+    def _process(self, _: Any) -> None:
         folder = self._folder / f"{self._num_series}"
         self._num_series += 1
         datasets, volume = load(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pytest
 
 from dicom_gateway.phantom_series import write_phantom_series
 from neuroscan_core.phantom import HeadPhantom, Weighting, head_phantom
+from tests.dcmtk import dcmtk
 from tests.e2e.node import RunningArchive, RunningNode
 
 NUM_SLICES = 24
@@ -70,15 +70,12 @@ def node(tmp_path: Path, archive: RunningArchive) -> Iterator[RunningNode]:
     """A node that is not started yet and delivers to `archive`."""
     running = RunningNode(tmp_path, [archive.destination])
     yield running
-    running.stop()
+    running.close()
 
 
 def storescu(port: int, paths: list[Path], *options: str) -> None:
     """Send files with DCMTK, one association."""
-    tool = shutil.which("storescu")
-    if tool is None:
-        pytest.skip("DCMTK's storescu is not installed")
     subprocess.run(
-        [tool, "-R", *options, "-aec", "NEUROSCAN", "127.0.0.1", str(port), *map(str, paths)],
+        [dcmtk("storescu"), "-R", *options, "-aec", "NEUROSCAN", "127.0.0.1", str(port), *map(str, paths)],
         check=True, timeout=120, stdin=subprocess.DEVNULL,
     )  # fmt: skip

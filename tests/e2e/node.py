@@ -109,7 +109,6 @@ class RunningNode:
 
     def log(self) -> str:
         """Everything that the node's processes have logged."""
-        self._log.flush()
         return (self.folder / "node.log").read_text(errors="replace")
 
     def start_one_by_one(self, *, crash_at: str) -> None:
@@ -155,6 +154,11 @@ class RunningNode:
                 process.kill()
         self._process.wait()
         psutil.wait_procs(family, timeout=10)
+
+    def close(self) -> None:
+        """Stop it for good."""
+        self.stop()
+        self._log.close()
 
     def stop(self) -> int:
         """End by SIGTERM; the exit status."""
@@ -227,3 +231,4 @@ class RunningArchive:
         """End it."""
         self._process.terminate()
         self._process.wait(timeout=30)
+        self._log.close()

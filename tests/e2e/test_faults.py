@@ -11,6 +11,7 @@ import pydicom
 import pytest
 
 from neuroscan_core import crashpoints
+from tests.dcmtk import dcmtk
 from tests.e2e.conftest import PhantomSeries
 from tests.e2e.node import RunningArchive, RunningNode, wait_for
 
@@ -19,7 +20,7 @@ def send_until_all_are_acknowledged(node: RunningNode, series: PhantomSeries, di
     """A scanner's behaviour: what is not acknowledged is sent again."""
     for _ in range(40):
         done = subprocess.run(
-            ["storescu", "-R", "-aec", "NEUROSCAN", "127.0.0.1", str(node.port), *map(str, series.paths)],
+            [dcmtk("storescu"), "-R", "-aec", "NEUROSCAN", "127.0.0.1", str(node.port), *map(str, series.paths)],
             capture_output=True, timeout=120, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         if done.returncode == 0:
@@ -70,7 +71,7 @@ def test_kill_9_of_the_whole_node_at_random_moments_loses_nothing(
     series = phantom_series(f"random-{seed}")
     node.start()
     sender = subprocess.Popen(
-        ["storescu", "-R", "-aec", "NEUROSCAN", "127.0.0.1", str(node.port), *map(str, series.paths)],
+        [dcmtk("storescu"), "-R", "-aec", "NEUROSCAN", "127.0.0.1", str(node.port), *map(str, series.paths)],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     with pytest.raises(subprocess.TimeoutExpired):
