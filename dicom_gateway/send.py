@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dicom_gateway.deliver.scu import MAX_CONTEXTS, Peer, StoreScu
+from dicom_gateway.blocking_scu import BlockingStoreScu
+from dicom_gateway.deliver.scu import MAX_CONTEXTS, Peer
 from dicom_gateway.deliver.store import StoredObject, Verdict, explain, judge, read_stored_object
 from neuroscan_core.config import TlsConfig
 from neuroscan_core.domain.errors import ConfigurationError, NeuroScanError, UnreadableObject
@@ -220,7 +221,8 @@ def send_objects(
 ) -> SendReport:
     """Send these objects, in this order; see `send_folder`."""
     contexts = _contexts(objects)
-    first = StoreScu(peer, contexts)  # a peer that cannot be reached is an error of the call, not of each object
+    # Opened here: a peer that cannot be reached is an error of the call, not of each object.
+    first = BlockingStoreScu(peer, contexts)
     ledger = _Ledger(objects, progress, time.monotonic())
     pace = Pace(images_per_s, ledger.started_s)
     stopping = stop or threading.Event()
@@ -252,7 +254,7 @@ def send_objects(
 
 def _contexts(objects: Iterable[StoredObject]) -> list[tuple[str, str]]:
     contexts = list(dict.fromkeys(item.context for item in objects))
-    if len(contexts) >= MAX_CONTEXTS:
+    if len(contexts) > MAX_CONTEXTS:
         raise ConfigurationError(
             f"{len(contexts)} combinations of SOP class and transfer syntax do not fit into one association.",
             remedy="Send fewer kinds of objects at once.",
@@ -264,7 +266,7 @@ def _send_share(
     ledger: _Ledger,
     peer: Peer,
     contexts: Sequence[tuple[str, str]],
-    scu: StoreScu | None,
+    scu: BlockingStoreScu | None,
     pace: Pace,
     stopping: threading.Event,
 ) -> None:
@@ -275,7 +277,7 @@ def _send_share(
             stopping.wait(pace.wait_s(index, time.monotonic()))
             try:
                 if scu is None or not scu.is_open:
-                    scu = StoreScu(peer, contexts)
+                    scu = BlockingStoreScu(peer, contexts)
                 _send_one(ledger, scu, item)
             except NeuroScanError as exc:
                 ledger.failed(item, str(exc))
@@ -284,10 +286,10 @@ def _send_share(
             scu.close()
 
 
-def _send_one(ledger: _Ledger, scu: StoreScu, item: StoredObject) -> None:
+def _send_one(ledger: _Ledger, scu: BlockingStoreScu, item: StoredObject) -> None:
     started_s = time.monotonic()
-    status, comment = scu.store(item, as_is=True)
+    status, _ = scu.store(item)
     if judge(status) is Verdict.STORED:
         ledger.sent(item, time.monotonic() - started_s)
     else:
-        ledger.failed(item, explain(status, comment))
+        ledger.failed(item, explain(status))

@@ -48,8 +48,6 @@ class DestinationHealth:
         Results that were given up.
     last_error : str
         Empty after a success.
-    last_dead_letter : str
-        Why the newest of them was given up.
     """
 
     name: str
@@ -58,7 +56,6 @@ class DestinationHealth:
     num_uncommitted: int
     num_dead_letters: int
     last_error: str
-    last_dead_letter: str
 
 
 @dataclass(frozen=True)
@@ -130,6 +127,12 @@ class Courier:
             self._thread.join(timeout_s)
         else:
             self._line.close()
+
+    def cut(self, timeout_s: float) -> None:
+        """End although the destination keeps us waiting; the result under way stays queued."""
+        if self._thread.is_alive():
+            self._line.cut()
+            self._thread.join(timeout_s)
 
     def wake(self) -> None:
         """Look into the journal now."""
@@ -204,6 +207,8 @@ class Courier:
         try:
             status, comment = self._line.store(item)
         except DestinationUnreachable as exc:
+            if self._stopping.is_set():
+                return False
             self._count_attempt("unreachable")
             self._fail(delivery, str(exc))
         except (DestinationRefused, DicomError) as exc:
@@ -218,11 +223,11 @@ class Courier:
         verdict = judge(status)
         self._count_attempt(verdict.value)
         if verdict is Verdict.REFUSED:
-            self._give_up(delivery, explain(status, comment))
+            self._give_up(delivery, explain(status), comment)
         elif verdict is Verdict.TRY_AGAIN:
-            self._fail(delivery, explain(status, comment))
+            self._fail(delivery, explain(status), comment)
         else:
-            self._stored(delivery, explain(status, comment) if status else "")
+            self._stored(delivery, explain(status) if status else "")
 
     # ---------------------------------------------------------------------------------------------------- outcomes
 
@@ -240,15 +245,18 @@ class Courier:
         )  # fmt: skip
         self._x.on_change(delivery, True)
 
-    def _fail(self, delivery: DeliveryRecord, error: str) -> None:
-        """Count a failed attempt and try again later, or give up."""
+    def _fail(self, delivery: DeliveryRecord, error: str, comment: str = "") -> None:
+        """Count a failed attempt and try again later, or give up.
+
+        The archive's own comment may hold anything: it goes to the journal for the operator, never to logs and events.
+        """
         self._line.last_error = error
         attempts = delivery.attempts + 1
         if attempts >= self.destination.max_attempts:
-            return self._give_up(delivery, error)
+            return self._give_up(delivery, error, comment)
         with self._x.lock:
             self._journal.update_delivery(
-                delivery.id, state=DeliveryState.QUEUED, attempts=attempts, last_error=error,
+                delivery.id, state=DeliveryState.QUEUED, attempts=attempts, last_error=_quoting(error, comment),
                 next_attempt_at_s=self._clock() + self._backoff.delay_s(attempts),
             )  # fmt: skip
         log.warning(
@@ -256,12 +264,13 @@ class Courier:
         )
         self._x.on_change(delivery, False)
 
-    def _give_up(self, delivery: DeliveryRecord, error: str) -> None:
+    def _give_up(self, delivery: DeliveryRecord, error: str, comment: str = "") -> None:
         self._line.last_error = error
         with self._x.lock:
             self._journal.update_delivery(
-                delivery.id, state=DeliveryState.DEAD_LETTER, attempts=delivery.attempts + 1, last_error=error
-            )
+                delivery.id, state=DeliveryState.DEAD_LETTER, attempts=delivery.attempts + 1,
+                last_error=_quoting(error, comment),
+            )  # fmt: skip
         self._journal.audit(self._clock(), "dead-letter", delivery.sop_uid, f"{self.destination.name}: {error}")
         log.error("delivery is given up", destination=self.destination.name, sop=delivery.sop_uid, error=error)
         self._x.on_change(delivery, False)
@@ -343,13 +352,15 @@ class Courier:
 
     def health(self) -> DestinationHealth:
         """State for the status page."""
-        dead = self._journal.deliveries(states=[DeliveryState.DEAD_LETTER], destination=self.destination.name)
         return DestinationHealth(
             self.destination.name,
             self._line.state,
             self._count(DeliveryState.QUEUED),
             self._count(DeliveryState.DELIVERED) if self.destination.storage_commitment else 0,
-            len(dead),
+            self._count(DeliveryState.DEAD_LETTER),
             self._line.last_error,
-            dead[-1].last_error if dead else "",
         )
+
+
+def _quoting(error: str, comment: str) -> str:
+    return f'{error} It says: "{comment}".' if comment else error

@@ -70,6 +70,7 @@ class Line:
         self._scu: StoreScu | None = None
         self._has_stored = False
         self._used_at_s = 0.0
+        self._is_cut = False
         self.last_error = ""
 
     @property
@@ -80,7 +81,7 @@ class Line:
     @property
     def is_usable(self) -> bool:
         """Whether a try, or a probe, may be made now."""
-        return self._breaker.permits(self._clock())
+        return not self._is_cut and self._breaker.permits(self._clock())
 
     def connect(self, item: StoredObject | None = None) -> bool:
         """Have an association that can carry `item`; False where the destination cannot be reached."""
@@ -156,6 +157,12 @@ class Line:
         hold_s = REPORT_HOLD_S if awaits_report else HOLD_S
         if self._scu is not None and (not self._scu.is_open or self._clock() - self._used_at_s >= hold_s):
             self.close()
+
+    def cut(self) -> None:
+        """Fail what is under way and open nothing any more; any thread may call."""
+        self._is_cut = True
+        if (scu := self._scu) is not None:
+            scu.cut()
 
     def close(self) -> None:
         """Release the association."""

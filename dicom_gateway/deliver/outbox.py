@@ -115,7 +115,9 @@ class Delivery:
             courier.wait_until_idle(max(0.0, deadline_s - time.monotonic()))
             courier.signal_stop()
         for courier in self._couriers.values():
-            courier.join(max(5.0, deadline_s - time.monotonic()))
+            courier.join(max(1.0, deadline_s - time.monotonic()))
+        for courier in self._couriers.values():
+            courier.cut(timeout_s=5.0)
         self._scp.stop()
 
     def notify(self) -> None:
@@ -295,7 +297,7 @@ class Delivery:
                 sentences.append(f"{health.name} cannot be reached: {health.last_error} {health.queue_length} wait.")
             if health.num_dead_letters:
                 sentences.append(
-                    f"{health.num_dead_letters} results for {health.name} were given up; the last error was: "
-                    f"{health.last_dead_letter} `neuroscan retry {health.name}` sends them again."
+                    f"{health.num_dead_letters} results for {health.name} were given up. {health.last_error} "
+                    f"`neuroscan retry {health.name}` sends them again."
                 )
         return tuple(sentences)

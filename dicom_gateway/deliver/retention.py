@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dicom_gateway.journal import DeliveryRecord, DeliveryState, InstanceRecord, Journal, SeriesRecord, SeriesState
@@ -46,39 +46,52 @@ class Retention:
 
     def __init__(self, config: NodeConfig, journal: Journal, *, clock: Callable[[], float] = time.time) -> None:
         self._config, self._journal, self._clock = config, journal, clock
+        self._is_interrupted = True  # until looked
         self._promising = {d.name for d in config.destinations if d.storage_commitment}
 
     def purge(self, now_s: float | None = None) -> PurgeReport:
-        """Purge all that is old enough.
-
-        Raises
-        ------
-        StorageError
-            A file cannot be removed.
-        """
+        """Purge all that is old enough; a series whose files cannot be removed is logged and tried again."""
         at_s = self._clock() if now_s is None else now_s
-        num_series = num_files = num_bytes = num_uncommitted = 0
-        for series in self._interrupted():
-            files, size = self._remove(series)
-            num_series, num_files, num_bytes = num_series + 1, num_files + files, num_bytes + size
+        doomed, num_uncommitted = self._interrupted(), 0
         for series in self._old(at_s):
             deliveries = self._journal.deliveries(series_uid=series.series_uid)
             if not self._is_settled(series, deliveries):
                 continue
-            if not self._is_committed(series, deliveries):
+            if self._is_committed(series, deliveries):
+                doomed.extend(self._mark(series, at_s))
+            else:
                 num_uncommitted += 1
+        return self._remove_all(doomed, num_uncommitted)
+
+    def _mark(self, series: SeriesRecord, at_s: float) -> list[SeriesRecord]:
+        """Make a series purged in the journal; empty where it changed in the meantime.
+
+        `finished_at_s` becomes the time of its last object: what comes later is a new beginning.
+        """
+        if not self._journal.advance(
+            series.series_uid, [series.state], SeriesState.PURGED, finished_at_s=series.last_received_at_s
+        ):
+            return []
+        self._journal.audit(at_s, "purged", series.series_uid, series.state.value)
+        return [replace(series, state=SeriesState.PURGED, finished_at_s=series.last_received_at_s)]
+
+    def _remove_all(self, doomed: list[SeriesRecord], num_uncommitted: int) -> PurgeReport:
+        num_series = num_files = num_bytes = 0
+        self._is_interrupted = False
+        for series in doomed:
+            try:
+                files, size = self._remove(series)
+            except StorageError as exc:
+                self._is_interrupted = True
+                log.error("a series cannot be purged", series=series.series_uid, error=str(exc))
                 continue
-            if not self._journal.advance(series.series_uid, [series.state], SeriesState.PURGED, finished_at_s=at_s):
-                continue
-            self._journal.audit(at_s, "purged", series.series_uid, series.state.value)
-            purged = self._journal.series(series.series_uid)
-            assert purged is not None
-            files, size = self._remove(purged)
             num_series, num_files, num_bytes = num_series + 1, num_files + files, num_bytes + size
         return PurgeReport(num_series, num_files, num_bytes, num_uncommitted)
 
     def _interrupted(self) -> list[SeriesRecord]:
-        """Purged series whose objects are still known: a former process died over them."""
+        """Purged series whose objects are still known: a former process died over them, or a file could not go."""
+        if not self._is_interrupted:
+            return []
         return [series for series in self._journal.all_series([SeriesState.PURGED]) if self._doomed(series)]
 
     def _doomed(self, series: SeriesRecord) -> list[InstanceRecord]:

@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -35,6 +36,7 @@ from neuroscan_core.domain.errors import (
 
 MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: presentation context IDs are odd numbers from 1 to 255
 MAX_PDU_BYTES = 262144
+LONGEST_RELEASE_S = 2.0
 REQUEST_COMMITMENT = 1  # PS3.4 J.3.2: Action Type ID "Request Storage Commitment"
 
 
@@ -129,6 +131,7 @@ class StoreScu:
         self.offered = frozenset(contexts)
         self._on_report = on_report
         self._is_connected = threading.Event()
+        self._socket: socket.socket | None = None
         # pynetdicom's only switch for storing a file without decoding it; it concerns C-STORE of file paths alone.
         _config.STORE_SEND_CHUNKED_DATASET = True
         self._assoc = self._associate(_presentation_contexts(self.offered, commitment))
@@ -173,7 +176,8 @@ class StoreScu:
         self._is_connected.set()
         wrapped = event.assoc.dul.socket
         if wrapped is not None and wrapped.socket is not None:
-            wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = wrapped.socket
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _reported(self, event: evt.Event) -> tuple[int, None]:
         if self._on_report is None:
@@ -194,8 +198,9 @@ class StoreScu:
         return bool(self._assoc.is_established)
 
     def close(self) -> None:
-        """Release the association."""
+        """Release the association; a peer that does not answer is left after a moment."""
         if self._assoc.is_established:
+            self._assoc.acse_timeout = min(self.peer.timeout_s, LONGEST_RELEASE_S)
             self._assoc.release()
 
     def abort(self) -> None:
@@ -203,13 +208,14 @@ class StoreScu:
         if self._assoc.is_established:
             self._assoc.abort()
 
-    def store(self, item: StoredObject, *, as_is: bool = False) -> tuple[int, str]:
-        """C-STORE one object, without decoding it where the peer accepts its transfer syntax.
+    def cut(self) -> None:
+        """Cut the connection, from any thread; what is under way fails at once."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
-        Parameters
-        ----------
-        as_is : bool
-            Never change the transfer syntax.
+    def store(self, item: StoredObject) -> tuple[int, str]:
+        """C-STORE one object, without decoding it where the peer accepts its transfer syntax.
 
         Returns
         -------
@@ -227,7 +233,7 @@ class StoreScu:
         UnreadableObject, UndecodablePixels
             The file is damaged.
         """
-        payload = self._payload(item, as_is)
+        payload = self._payload(item)
         try:
             answer = self._assoc.send_c_store(payload)
         except RuntimeError as exc:
@@ -238,12 +244,12 @@ class StoreScu:
             raise self._broken("while an object was sent")
         return int(answer.Status), str(answer.get("ErrorComment", "") or "")
 
-    def _payload(self, item: StoredObject, as_is: bool) -> Any:
+    def _payload(self, item: StoredObject) -> Any:
         accepted = {str(cx.transfer_syntax[0]) for cx in self._assoc.accepted_contexts
                     if cx.abstract_syntax == item.sop_class_uid}  # fmt: skip
         if item.transfer_syntax_uid in accepted:
             return item.path
-        if not as_is and any(syntax in accepted for syntax in NATIVE_SYNTAXES):
+        if any(syntax in accepted for syntax in NATIVE_SYNTAXES):
             return read_uncompressed(item)
         if not self.is_open:
             raise self._broken("before the object was sent")

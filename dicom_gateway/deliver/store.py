@@ -137,8 +137,8 @@ def judge(status: int) -> Verdict:
     return Verdict.TRY_AGAIN
 
 
-def explain(status: int, comment: str = "") -> str:
-    """A sentence about a status, with the comment of the peer where it sent one."""
+def explain(status: int) -> str:
+    """A sentence about a status."""
     if status >> 8 == 0xA7:
         sentence = "the archive is out of resources"
     elif status >> 8 == 0xA9:
@@ -147,5 +147,4 @@ def explain(status: int, comment: str = "") -> str:
         sentence = "the archive cannot understand the object"
     else:
         sentence = _SENTENCES.get(status, "the archive reports a failure")
-    said = f' It says: "{comment}".' if comment else ""
-    return f"Status 0x{status:04X}: {sentence}.{said}"
+    return f"Status 0x{status:04X}: {sentence}."

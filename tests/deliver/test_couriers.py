@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from dicom_gateway.archive import Archive, Faults
@@ -359,3 +360,41 @@ def test_a_series_is_delivered_when_all_its_destinations_have_it(
         world.clock.now_s += 10
         delivery.run_once()
         assert world.series().state is SeriesState.DELIVERED
+
+
+def test_the_comment_of_the_archive_reaches_the_operator_alone(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: evt.Event) -> Dataset:
+        answer = Dataset()
+        answer.Status, answer.ErrorComment = 0xC000, "DOE^JANE is not known"
+        return answer
+
+    ae = AE(ae_title="TALKATIVE")
+    ae.add_supported_context("1.2.840.10008.5.1.4.1.1.66.4")
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, refuse)])
+    try:
+        world.configure(server.server_address[1])
+        uid = world.add()
+        delivery = world.delivery()
+        delivery.run_once()
+    finally:
+        server.shutdown()
+    assert "DOE^JANE" in world.row(uid).last_error
+    said = capsys.readouterr()
+    assert "DOE" not in said.out + said.err + str(delivery.problems()) + str(world.journal.audit_trail())
+
+
+def test_stop_does_not_wait_for_an_archive_that_never_answers(world: World, archive: Archive, faults: Faults) -> None:
+    """With the response outstanding for 10 minutes, stop still ends the courier and leaves the result queued."""
+    world.configure(archive.port, timeout_s=600)
+    faults.delay = threading.Event()
+    delivery = world.delivery()
+    delivery.start()
+    uid = world.add()
+    delivery.notify()
+    eventually(lambda: archive.num_associations == 1)
+    delivery.stop(drain_s=0.2)
+    assert not [thread for thread in threading.enumerate() if thread.name == "deliver-pacs"]
+    assert (world.row(uid).state, world.row(uid).attempts) == (DeliveryState.QUEUED, 0)
+    faults.delay.set()

@@ -9,6 +9,7 @@ import pytest
 from dicom_gateway.archive import Archive
 from dicom_gateway.deliver import Retention, retention, revive
 from dicom_gateway.journal import DeliveryState, SeriesState
+from neuroscan_core.domain.errors import StorageError
 from tests.deliver.world import MR, World, eventually, write_object
 
 HOUR_S = 3600.0
@@ -142,7 +143,6 @@ def test_a_slice_that_comes_again_after_a_crash_in_a_purge_is_kept(
         patched.setattr(retention, "_unlink", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             purge(world)
-    world.clock.now_s += 1
     new = world.config.spool_dir / "2.25.77" / "new.dcm"
     uid = write_object(new, MR)
     world.receive(uid, "2.25.77", "2.25.77/new.dcm")
@@ -159,3 +159,22 @@ def test_a_purged_result_cannot_be_revived(world: World, archive: Archive) -> No
     world.clock.now_s += 1000 * HOUR_S
     assert purge(world).num_series == 1
     assert revive(world.journal, "all", world.clock()) == 0
+
+
+def test_a_file_that_cannot_be_removed_holds_up_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for uid in ("2.25.1", "2.25.2"):
+        world.add_series(uid, SeriesState.IGNORED)
+    world.clock.now_s += 100 * HOUR_S
+    remove = retention._unlink
+
+    def fails_for_one(path: Path) -> int | None:
+        if "2.25.1" in path.parts:
+            raise StorageError("no")
+        return remove(path)
+
+    purger = Retention(world.config, world.journal, clock=world.clock)
+    with monkeypatch.context() as patched:
+        patched.setattr(retention, "_unlink", fails_for_one)
+        assert purger.purge().num_series == 1
+    assert purger.purge().num_series == 1, "and it is tried again"
+    assert files(world) == []

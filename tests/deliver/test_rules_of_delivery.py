@@ -58,10 +58,6 @@ def test_every_status_has_a_verdict_and_a_sentence() -> None:
         assert f"0x{status:04X}" in explain(status)
 
 
-def test_the_comment_of_the_archive_is_passed_on() -> None:
-    assert "disk quota" in explain(0xA700, "disk quota")
-
-
 def result(uid: str, kind: str = "SEG", sop_class_uid: str = SEG, summary: str = "") -> ResultRecord:
     return ResultRecord(uid, "2.25.77", 1, kind, sop_class_uid, f"{uid}.dcm", summary, 0.0)
 
