@@ -147,6 +147,13 @@ class IngestAssociation(Association):
             self.dul.join()
         self._connection.close()
 
+    def end(self) -> None:
+        """Abort the association, or close the connection where there is none yet."""
+        if self.is_established:
+            self.acse.send_abort(0)
+        else:
+            self.cut()
+
     def cut(self) -> None:
         """End the connection at once, without an abort."""
         with suppress(OSError):  # it is closed already

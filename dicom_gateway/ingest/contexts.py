@@ -22,6 +22,7 @@ from pydicom.uid import (
 from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
 from pynetdicom.presentation import PresentationContext
 
+from dicom_gateway.ingest.header import is_uid
 from neuroscan_core.domain.errors import ConfigurationError
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -64,7 +65,7 @@ def _context(abstract_syntax: str, transfer_syntaxes: Iterable[str]) -> Presenta
 
 
 def _sop_class_uid(name: str) -> str:
-    if UID(name).is_valid and "." in name:
+    if is_uid(name):
         return name
     for uid, (_, kind, _, _, keyword) in UID_dictionary.items():
         if keyword == name and kind == "SOP Class":

@@ -293,6 +293,8 @@ def _meta(request: StoreRequest) -> bytes:
 
 
 def _check_identity(request: StoreRequest, header: ObjectHeader) -> None:
+    if not header.sop_class_uid or not header.sop_instance_uid:
+        raise Refused(statuses.CANNOT_UNDERSTAND, "SOP Class or Instance UID is missing.")
     if header.sop_class_uid != request.sop_class_uid or header.sop_instance_uid != request.sop_instance_uid:
         raise Refused(statuses.DATA_SET_MISMATCH, "SOP class or instance differ between request and data set.")
     if not is_uid(header.study_instance_uid) or not is_uid(header.series_instance_uid):

@@ -18,7 +18,7 @@ log = get_logger(__name__)
 BACKLOG: Final = 64
 UNDECIDED_CONNECTIONS: Final = 32
 """Connections beyond the allowed associations that may exist while they are being rejected; more are closed at once."""
-ABORT_WAIT_S: Final = 2.0
+ABORT_WAIT_S: Final = 1.0
 RESOURCES_WAIT_S: Final = 0.2
 
 
@@ -81,7 +81,7 @@ class Listener:
         self._thread.join()
         if not self._await_end(drain_s):
             for association in self._snapshot():
-                association.acse.send_abort(0)
+                association.end()
             if not self._await_end(ABORT_WAIT_S):
                 for association in self._snapshot():
                     association.cut()

@@ -17,6 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -155,6 +156,8 @@ class Spool:
 
         The known one may still be on its way to the disk on another association, or be damaged.
         """
+        if relative_path == record.path:  # the known one was gone
+            return
         known = self.path_of(record)
         with storage_errors("keep a file in"):
             if self.is_intact(record):
@@ -176,8 +179,7 @@ class Spool:
     def set_aside(self, file: IncomingFile, sop_uid: str, digest: str) -> Path:
         """Put a file whose UID is taken by other contents into `conflicts`."""
         path = self._conflicts / f"{sop_uid}.{digest[:16]}.dcm"
-        with storage_errors("keep a file in"):
-            path.unlink(missing_ok=True)
+        with storage_errors("keep a file in"), suppress(FileExistsError):  # the same contents came before
             file.link(path)
         return path
 

@@ -126,7 +126,7 @@ class EventDrivenUpperLayer(DULServiceProvider):
     ) -> None:
         super().__init__(assoc)
         self.daemon = True
-        self._service, self._notify_user = service, notify_user
+        self._service = service
         self._max_pdu_bytes = max_pdu_bytes
         self._acse_timeout_s, self._dimse_timeout_s = acse_timeout_s, dimse_timeout_s
         self.to_provider_queue = NotifyingQueue(self._wake)
@@ -181,7 +181,9 @@ class EventDrivenUpperLayer(DULServiceProvider):
             self._forget_message()
             self._report_closed(released=False)
             self._stream.release()
-            self._notify_user()
+            # The user may be waiting for what will not come now.
+            self.to_user_queue.put(None)
+            self.assoc.dimse.msg_queue.put((None, None))
 
     def _abort_hard(self) -> None:
         abort = A_ABORT_RQ()
