@@ -81,14 +81,14 @@ def test_windows_of_the_higher_priority_go_first_then_those_of_the_older_series(
         voxels_kji[:, 0, 0] = 200.0 * marker
         marked = type(volume)(volume.geometry, volume.keys, voxels_kji)
         events += events_of(uid, marked, priority=priority, opened_at_s=opened_at_s)[:4]
-    bus, model, empty = InMemoryBus(), CheapModel(), threading.Event()
-    feed = ScriptedFeed(events, empty.set)
+    bus, model, done = InMemoryBus(), CheapModel(), threading.Event()
+    feed = ScriptedFeed(events, lambda: done.set() if model.num_seen == 3 else None)
     # Twelve events are taken in two steps of eight; the first holds the two older series.
     with SegmentationService(bus, {"head": model}, SegmenterConfig(max_batch=1), feed=feed):
-        assert empty.wait(PATIENCE_S)
+        assert done.wait(PATIENCE_S)
     bus.close()
     (engine,) = model.engines
-    markers = [round(value / min(engine.seen)) for value in engine.seen]  # type: ignore[attr-defined]
+    markers = [round(value / min(engine.seen)) for value in engine.seen]
     assert markers == [2, 3, 1]
 
 

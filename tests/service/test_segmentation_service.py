@@ -22,7 +22,7 @@ from neuroscan_core.domain.events import (
 from neuroscan_core.domain.volume import Volume
 from neuroscan_core.offline import segment_volume
 from tests.pipeline.stacks import CheapEngine, slices_of
-from tests.service.world import HEAD_CARD, PATIENCE_S, CheapModel, World, events_of, head, received
+from tests.service.world import HEAD_CARD, NUM_SLICES, PATIENCE_S, CheapModel, World, events_of, head, received
 
 UID = "1.2.3"
 
@@ -118,9 +118,9 @@ def test_a_series_that_breaks_the_network_does_not_take_others_with_it(world: Wo
 
 
 def test_a_late_slice_makes_a_second_version(world: World) -> None:
-    volume = head(num_slices=21)
+    volume = head(num_slices=NUM_SLICES + 1)
     first_keys = volume.keys[:-1]
-    first = Volume(replace(volume.geometry, num_slices=20), first_keys, volume.voxels_kji[:-1])
+    first = Volume(replace(volume.geometry, num_slices=NUM_SLICES), first_keys, volume.voxels_kji[:-1])
     events = events_of(UID, first)
     late = received(UID, len(events), slices_of(volume)[-1])
     again = SeriesCompleted(UID, len(events) + 1, volume.keys, volume.geometry, 2, "quiet")
@@ -135,7 +135,7 @@ def test_a_late_slice_makes_a_second_version(world: World) -> None:
     masks = [event for event in world.published() if isinstance(event, MaskReady)]
     # Only what changed is told again: the new slice, and the former last one with its new neighbour.
     assert [mask.sequence for mask in masks] == list(range(len(masks)))
-    assert len(masks) <= 22
+    assert len(masks) <= NUM_SLICES + 2
     assert {mask.key for mask in masks} == set(volume.keys)
 
 
@@ -145,10 +145,10 @@ def test_after_a_restart_in_the_middle_the_result_is_the_same(world: World) -> N
     with world.service():
         world.gateway.tell(*events[:9])
         assert isinstance(world.events.receive(PATIENCE_S), MaskReady)
-    world.gateway.keep(*events[9:15])  # nobody hears these
+    world.gateway.keep(*events[9:12])  # nobody hears these
     with world.service():
         world.gateway.beat()
-        world.gateway.tell(*events[15:])
+        world.gateway.tell(*events[12:])
         world.gateway.wait_for(num_results=1)
     (result,) = world.gateway.results
     batch = segment_volume(volume, CheapEngine(HEAD_CARD))
@@ -186,7 +186,7 @@ def test_health_tells_of_models_and_counts(world: World) -> None:
         world.gateway.wait_for(num_results=1)
         health = world.bus.request(GetSegmenterHealth(), timeout_s=PATIENCE_S)
     assert health.is_ready and not health.problems
-    assert "neuroscan_segmenter_slices_total 20.0" in health.metrics
+    assert f"neuroscan_segmenter_slices_total {NUM_SLICES}.0" in health.metrics
     assert 'neuroscan_segmenter_series_total{outcome="segmented"} 1.0' in health.metrics
 
 
@@ -196,9 +196,9 @@ def test_crash_points_are_reached_where_they_say(world: World, monkeypatch: pyte
     *before, completed = events_of(UID, head())
     with world.service():
         world.gateway.tell(*before)
-        for _ in range(18):
+        for _ in range(NUM_SLICES - 2):
             assert isinstance(world.events.receive(PATIENCE_S), MaskReady)
         world.gateway.tell(completed)
         world.gateway.wait_for(num_results=1)
-    assert [point for point, _ in reached].count("segmenter.mid-series") == 18
+    assert [point for point, _ in reached].count("segmenter.mid-series") == NUM_SLICES - 2
     assert reached[-1] == ("segmenter.before-submit", 0)

@@ -35,6 +35,7 @@ from tests.bus.series import FakeGateway
 from tests.pipeline.stacks import CheapEngine, card_mapping, slices_of
 
 PATIENCE_S = 30.0
+NUM_SLICES = 14
 _INPUT = {**card_mapping()["input"], "size": [256, 256]}
 HEAD_CARD = ModelCard.from_mapping(card_mapping(name="head", input=_INPUT, postprocessing={"min_component_ml": 1.0}))
 
@@ -45,12 +46,17 @@ class CheapModel:
     def __init__(self, break_on: float | None = None) -> None:
         self.card = HEAD_CARD
         self.break_on = break_on
-        self.engines: list[CheapEngine] = []
+        self.engines: list[BreakableEngine] = []
 
     def open_engine(self, threads: int = 0) -> InferenceEngine:
         engine = BreakableEngine(self.break_on)
         self.engines.append(engine)
         return engine
+
+    @property
+    def num_seen(self) -> int:
+        """Windows that its engines were shown."""
+        return sum(len(engine.seen) for engine in self.engines)
 
 
 class BreakableEngine(CheapEngine):
@@ -76,7 +82,7 @@ def _head_voxels(num_slices: int) -> npt.NDArray[np.float32]:
     return voxels_kji
 
 
-def head(uid: str = "1.2.3", num_slices: int = 20) -> Volume:
+def head(uid: str = "1.2.3", num_slices: int = NUM_SLICES) -> Volume:
     """A generated head; the keys belong to the series `uid`."""
     geometry = head_phantom(num_slices=num_slices).geometry
     keys = tuple(FrameKey(f"{uid}.{k}") for k in range(num_slices))
