@@ -48,7 +48,7 @@ class MessageBus(Protocol):
         ...
 
     def subscribe(self, *event_types: type[Event], capacity: int = 256) -> Subscription:
-        """Receive events of these types from now on; beyond `capacity` unread events the oldest may be missed."""
+        """Receive events of these types from now on; beyond `capacity` unread events some may be missed."""
         ...
 
     def serve(self, request_type: type[Q], handler: Callable[[Q], Reply]) -> AbstractContextManager[None]:

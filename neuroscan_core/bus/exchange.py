@@ -235,9 +235,14 @@ class RequestClient:
             if self._closing.is_set:
                 raise BusError("The bus is closed.")
             idle = self._idle.setdefault(role, [])
-            dealer = idle.pop() if idle else self._connect(role)
             self._num_asking += 1
-            return dealer
+            if idle:
+                return idle.pop()
+        try:
+            return self._connect(role)
+        except BaseException:
+            self._end_asking()
+            raise
 
     def _give_back(self, role: str, dealer: ZmqSocket, *, is_sound: bool) -> None:
         with self._changed:
@@ -245,6 +250,10 @@ class RequestClient:
                 self._idle[role].append(dealer)
             else:
                 dealer.close(linger=0)
+        self._end_asking()
+
+    def _end_asking(self) -> None:
+        with self._changed:
             self._num_asking -= 1
             self._changed.notify_all()
 

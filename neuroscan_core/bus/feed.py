@@ -129,7 +129,7 @@ class MaskFeed(NumberedFeed):
     def _hear_heartbeat(self, heartbeat: GatewayHeartbeat) -> None:
         still_open = {entry.series_instance_uid for entry in heartbeat.open_series}
         for uid in still_open:
-            series = self._known(uid, 0)
+            series = self._known(uid, 0, wakes=True)
             if series is not None:
                 series.should_check, series.is_open, series.is_settled = True, True, False
         self._check_closed(still_open)

@@ -82,6 +82,7 @@ class InMemoryBus:
 
     def publish(self, event: Event) -> None:
         """Hand an event to every subscriber."""
+        self._check_open()
         for subscription in self._subscriptions:
             subscription.offer(event)
 

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from neuroscan_core.bus.sequence import SeriesSequence
@@ -30,10 +30,11 @@ from neuroscan_core.ports import MessageBus
 log = get_logger(__name__)
 
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
-POLL_S = 0.002  # how soon the end of a replay is noticed
+POLL_S, LONG_POLL_S = 0.002, 0.02  # how soon the end of a replay is noticed, and of one that takes long
+LONG_S = 0.1
 MAX_WAIT_S = 0.2  # how soon the receiver notices what another thread changed
 MAX_DRAINED = 64
-MAX_FORGOTTEN = 4096
+MAX_REMEMBERED = 4096
 
 
 @dataclass
@@ -65,6 +66,7 @@ class _Asked:
     from_sequence: int
     was_open: bool
     answer: Future[Sequence[SeriesEvent]]
+    asked_at_s: float = field(default_factory=time.monotonic)
 
 
 class NumberedFeed(ABC):
@@ -105,7 +107,8 @@ class NumberedFeed(ABC):
         self._numbered_types, self._extra_types = numbered_types, extra_types
         self._lock = threading.RLock()
         self._series: dict[str, SeriesSequence] = {}
-        self._forgotten: dict[str, int] = {}
+        self._forgotten: dict[str, int] = {}  # series -> number of events that are no news
+        self._resting: dict[str, int] = {}  # finished series -> next sequence number
         self._ready: deque[Event] = deque()
         self._asked: _Asked | None = None
         self._should_list = self._lists_all = lists_all
@@ -151,7 +154,7 @@ class NumberedFeed(ABC):
     def _quiet_s(self) -> float:
         """How long there is nothing to do unless an event comes."""
         if self._asked is not None:
-            return POLL_S
+            return POLL_S if time.monotonic() - self._asked.asked_at_s < LONG_S else LONG_POLL_S
         due = [series.retry_at_s for series in self._series.values() if series.is_behind or series.should_check]
         if self._should_list:
             due.append(0.0)
@@ -187,14 +190,16 @@ class NumberedFeed(ABC):
         self._ready.extend(in_order)
         return len(in_order)
 
-    def _known(self, series_instance_uid: str, num_events: int) -> SeriesSequence | None:
-        """Find or begin the sequence of a series; None where it was forgotten and has nothing new."""
-        series = self._series.get(series_instance_uid)
+    def _known(self, uid: str, num_events: int, *, wakes: bool = False) -> SeriesSequence | None:
+        """Find or begin the sequence of a series; None where it is finished or forgotten and has nothing new."""
+        series = self._series.get(uid)
         if series is None:
-            if num_events <= self._forgotten.get(series_instance_uid, -1):
+            is_resting = num_events <= self._resting.get(uid, -1) and not wakes
+            if is_resting or num_events <= self._forgotten.get(uid, -1):
                 return None
-            self._forgotten.pop(series_instance_uid, None)
-            series = self._series[series_instance_uid] = SeriesSequence(series_instance_uid, self._limit)
+            self._forgotten.pop(uid, None)
+            series = self._series[uid] = SeriesSequence(uid, self._limit)
+            series.next_sequence = self._resting.pop(uid, 0)
         series.announce(num_events)
         return series
 
@@ -263,10 +268,13 @@ class NumberedFeed(ABC):
 
     def _check_closed(self, still_open: set[str]) -> None:
         """Look once more at series that are no longer open: their last events may be what was missed."""
-        for uid, series in self._series.items():
-            if uid not in still_open:
-                series.is_open = False
-                series.should_check |= not series.is_settled
+        for uid, series in [item for item in self._series.items() if item[0] not in still_open]:
+            series.is_open = False
+            if not series.is_settled:
+                series.should_check = True
+            elif not series.is_behind:
+                _remember(self._resting, uid, series.next_sequence)
+                del self._series[uid]
 
     def _wait_for_server(self, series: SeriesSequence | None) -> None:
         self.statistics.num_failed_replays += 1
@@ -280,18 +288,20 @@ class NumberedFeed(ABC):
         """Drop all that is kept of a series; should it get a new event, the whole series comes again from 0."""
         with self._lock:
             series = self._series.pop(series_instance_uid, None)
-            if series is None:
-                return
-            self._forgotten[series_instance_uid] = max(series.num_announced, series.next_sequence)
-            if len(self._forgotten) > MAX_FORGOTTEN:
-                del self._forgotten[next(iter(self._forgotten))]
+            num_known = self._resting.pop(series_instance_uid, 0)
+            if series is not None:
+                num_known = max(series.num_announced, series.next_sequence)
+            if num_known:
+                _remember(self._forgotten, series_instance_uid, num_known)
             self._drop_ready(series_instance_uid)
 
     def restart(self, series_instance_uid: str) -> None:
         """Hand out all events of a series again, or for the first time, from 0 on."""
         with self._lock:
             old = self._series.get(series_instance_uid)
-            num_known = max(old.num_announced, old.next_sequence) if old else 0
+            num_known = self._resting.pop(series_instance_uid, 0)
+            if old is not None:
+                num_known = max(old.num_announced, old.next_sequence)
             self._forgotten.pop(series_instance_uid, None)
             self._drop_ready(series_instance_uid)
             series = self._series[series_instance_uid] = SeriesSequence(series_instance_uid, self._limit)
@@ -321,3 +331,10 @@ class NumberedFeed(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _remember(numbers: dict[str, int], uid: str, number: int) -> None:
+    """Keep a number per series; the oldest entry gives way."""
+    numbers[uid] = number
+    if len(numbers) > MAX_REMEMBERED:
+        del numbers[next(iter(numbers))]

@@ -81,12 +81,11 @@ class ZeroMqSubscription:
 
     def close(self) -> None:
         """Stop; a waiting `receive` returns None."""
-        if self._closing.is_set:
-            return
         self._closing.set()
         with self._lock:
-            self._sub.close(linger=0)
-            self._closing.close()
+            if not self._sub.closed:
+                self._sub.close(linger=0)
+                self._closing.close()
         self._on_close(self)
 
     def __enter__(self) -> ZeroMqSubscription:
@@ -155,8 +154,8 @@ class ZeroMqBus:
             raise BusError(f"{type(event).__name__} is published by the {event.published_by}, not the {self._role}.")
         frames = encode(event)
         with self._pub_lock:
+            self._check_open()
             if self._pub is None:
-                self._check_open()
                 pub = self._socket(zmq.PUB)
                 pub.sndhwm = self._queue_events
                 self._pub = self._bind(pub, Channel.EVENTS)
@@ -310,7 +309,14 @@ def _bind_or_explain(made: ZmqSocket, endpoint: Endpoint, role: str) -> None:
 @contextmanager
 def _sole_user(path: Path, role: str) -> Iterator[None]:
     """Hold a lock on a socket file: ZeroMQ would take it from a living process as if it were a dead one's."""
-    with path.with_name(f"{path.name}.lock").open("w") as file:
+    try:
+        file = path.with_name(f"{path.name}.lock").open("w")
+    except OSError as exc:
+        raise ConfigurationError(
+            f"The folder of the bus sockets {path.parent} cannot be written: {exc.strerror}.",
+            remedy="Set bus.directory to a folder that this user may write.",
+        ) from exc
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:

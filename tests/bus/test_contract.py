@@ -133,6 +133,18 @@ def test_close_of_the_bus_ends_receivers_and_askers(open_bus: OpenBus) -> None:
         segmenter.subscribe(SliceReceived)
 
 
+def test_nothing_works_after_close(open_bus: OpenBus) -> None:
+    gateway = open_bus(GATEWAY)
+    gateway.publish(GatewayHeartbeat(()))
+    gateway.close()
+    with pytest.raises(BusError):
+        gateway.publish(GatewayHeartbeat(()))
+    with pytest.raises(BusError):
+        gateway.request(ListSeries(), timeout_s=0.01)
+    with pytest.raises(BusError), gateway.serve(ListSeries, lambda _: SeriesList(())):
+        pass
+
+
 def test_a_request_is_answered(open_bus: OpenBus) -> None:
     gateway, segmenter = open_bus(GATEWAY), open_bus(SEGMENTER)
     events = whole_series("1.2", 3)

@@ -131,6 +131,9 @@ def test_a_lost_event_that_closed_its_series_is_found_out(open_bus: OpenBus) -> 
             gateway.beat()
             assert feed.receive(0.05) is None
         assert len(gateway.replays) <= num_replays + 1, "a settled series is not asked for again and again"
+        gateway.closed.clear()
+        gateway.tell(slice_received("1.2", 7))
+        assert sequences(take(feed, 1, gateway.beat)) == {"1.2": [7]}
 
 
 def test_thousands_of_events_through_a_tiny_queue_and_a_slow_consumer(open_bus: OpenBus) -> None:
@@ -261,6 +264,11 @@ def test_masks_are_complete_although_some_are_missed(open_bus: OpenBus) -> None:
         gateway.closed.add("1.2")
         masks.append(mask_ready("1.2", 150))
         assert sequences(take(feed, 1, gateway.beat)) == {"1.2": [150]}
+        for _ in range(5):
+            gateway.beat()
+            assert feed.receive(0.05) is None
+        segmenter.publish(masks[3])
+        assert feed.receive(0.05) is None
         feed.restart("1.2")
         assert sequences(take(feed, 151)) == {"1.2": list(range(151))}
 
