@@ -30,6 +30,7 @@ from dicom_gateway.assembly.strands import StrandPool
 from dicom_gateway.journal import OPEN_STATES, InstanceRecord, Journal, SeriesRecord, SeriesState
 from dicom_gateway.reading import CURABLE, ImageObject, read_header
 from dicom_gateway.reading.attributes import MODALITY, SERIES_DESCRIPTION, string
+from dicom_gateway.reading.sandbox import Sandbox
 from dicom_gateway.rules import Decision, RuleSet
 from neuroscan_core.config import NodeConfig
 from neuroscan_core.domain.errors import RejectionCode, SeriesRejection, StorageError, UnreadableObject
@@ -107,9 +108,11 @@ class SeriesAssembler:
         on_header: OnHeader | None = None,
     ) -> None:
         self._config, self._journal, self._clock, self._on_header = config, journal, clock, on_header
-        self._intake = Intake(config.series, rules, on_header)
+        # One process more than threads, so that a replay does not wait for an arriving series.
+        self._sandbox = Sandbox(config.gateway.workers + 1)
+        self._intake = Intake(config.series, rules, on_header, self._sandbox.decode)
         self._ledger = Ledger(journal, publish, clock=clock, registry=registry)
-        self._replay = Replay(journal, config.spool_dir)
+        self._replay = Replay(journal, config.spool_dir, self._sandbox.decode)
         self._associations = Associations()
         self._completeness = Completeness(config.series, self._associations)
         self._lock = Lock()
@@ -131,6 +134,7 @@ class SeriesAssembler:
     def close(self) -> None:
         """Stop the worker threads; what still waits is assembled after the next start."""
         self._pool.close()
+        self._sandbox.close()
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until everything stored is assembled; whether that came about in time."""

@@ -23,6 +23,7 @@ from dicom_gateway.reading import (
     spacing_hint_mm,
 )
 from dicom_gateway.reading.attributes import MODALITY, SERIES_DESCRIPTION, string
+from dicom_gateway.reading.decoding import Decode
 from dicom_gateway.reading.enhanced import is_multi_frame
 from dicom_gateway.reading.plane import FrameFacts
 from dicom_gateway.rules import Decision, RuleSet
@@ -60,12 +61,14 @@ class Intake:
     ----------
     config : SeriesConfig
     rules : RuleSet
-    on_header : callable, optional
+    on_header : callable or None
         Told of the header of every object that a wanted series accepts.
+    decode : callable
+        Decompresses frames.
     """
 
-    def __init__(self, config: SeriesConfig, rules: RuleSet, on_header: OnHeader | None) -> None:
-        self._config, self._rules, self._on_header = config, rules, on_header
+    def __init__(self, config: SeriesConfig, rules: RuleSet, on_header: OnHeader | None, decode: Decode) -> None:
+        self._config, self._rules, self._on_header, self._decode = config, rules, on_header, decode
 
     def open(self, stored: StoredObject) -> ImageObject:
         """Parse an object.
@@ -142,6 +145,6 @@ class Intake:
         if not wanted:
             return
         try:
-            yield from slices_of(obj, frame_numbers=wanted, frames=frames)
+            yield from slices_of(obj, frame_numbers=wanted, frames=frames, decode=self._decode)
         except (UndecodablePixels, UnreadableObject) as exc:
             raise SeriesRejection(RejectionCode.UNDECODABLE, exc.message, remedy=exc.remedy) from exc

@@ -9,6 +9,7 @@ from pathlib import Path
 from dicom_gateway.assembly.payload import decode_payload, decode_slice_facts
 from dicom_gateway.journal import EventRecord, Journal
 from dicom_gateway.reading import open_object, slices_of
+from dicom_gateway.reading.decoding import Decode
 from neuroscan_core.domain.errors import JournalError, UnreadableObject
 from neuroscan_core.domain.events import ReplayedEvents, SeriesCompleted, SeriesEvent, SliceReceived
 
@@ -22,10 +23,12 @@ class Replay:
     ----------
     journal : Journal
     spool_dir : Path
+    decode : callable
+        Decompresses frames.
     """
 
-    def __init__(self, journal: Journal, spool_dir: Path) -> None:
-        self._journal, self._spool_dir = journal, spool_dir
+    def __init__(self, journal: Journal, spool_dir: Path, decode: Decode) -> None:
+        self._journal, self._spool_dir, self._decode = journal, spool_dir, decode
 
     def events(self, series_uid: str, from_sequence: int, limit: int) -> ReplayedEvents:
         """At most `limit` events from `from_sequence` on.
@@ -65,7 +68,7 @@ class Replay:
             raise UnreadableObject("An object of the series is no longer kept.", remedy="The series was purged.")
         by_frame = {record.frame_number: record for record in records}
         obj = open_object(self._spool_dir / instance.path)
-        for one in slices_of(obj, frame_numbers=sorted(by_frame)):
+        for one in slices_of(obj, frame_numbers=sorted(by_frame), decode=self._decode):
             record = by_frame[one.key.frame_number]
             facts = decode_slice_facts(record.payload)
             yield SliceReceived(series_uid, record.sequence, one.key, one.geometry, one.pixels_ji, facts.received_at_s)

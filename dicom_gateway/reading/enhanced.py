@@ -12,7 +12,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from dicom_gateway.reading.attributes import FRAME_OF_REFERENCE_UID, string
-from dicom_gateway.reading.pixels import PixelLayout, rescale_of
+from dicom_gateway.reading.layout import PixelLayout
+from dicom_gateway.reading.pixels import rescale_of
 from dicom_gateway.reading.plane import FrameFacts, missing_geometry, plane_of
 from neuroscan_core.domain.errors import RejectionCode, SeriesRejection
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from dicom_gateway.reading.attributes import IMAGE_TYPE, SPACING_BETWEEN_SLICES, decimal, strings
-from dicom_gateway.reading.pixels import PixelLayout
+from dicom_gateway.reading.layout import PixelLayout
 from dicom_gateway.reading.plane import FrameFacts, classic_frame, missing_geometry
 from neuroscan_core.domain.errors import SeriesRejection
 from neuroscan_core.domain.geometry import SliceGeometry

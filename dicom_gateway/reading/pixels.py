@@ -1,128 +1,30 @@
 """Stored pixel values of a frame, and their meaning after the modality rescale.
 
-Native pixels are a view on the received bytes. Compressed ones go through pydicom with decoders whose licences fit
-(docs/adr/0003-decoders.md). Which frame lies where is none of this module's business.
+Native pixels are a view on the received bytes; compressed frames are handed to `decoding`, or to a `sandbox`. Which
+frame lies where is none of this module's business.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom.encaps import generate_frames
 
-from dicom_gateway.reading.attributes import (
-    BITS_ALLOCATED,
-    BITS_STORED,
-    COLUMNS,
-    HIGH_BIT,
-    NUMBER_OF_FRAMES,
-    PHOTOMETRIC_INTERPRETATION,
-    PIXEL_REPRESENTATION,
-    RESCALE_INTERCEPT,
-    RESCALE_SLOPE,
-    ROWS,
-    SAMPLES_PER_PIXEL,
-    decimals,
-    integer,
-    string,
-)  # fmt: skip
+from dicom_gateway.reading.attributes import RESCALE_INTERCEPT, RESCALE_SLOPE, decimals
+from dicom_gateway.reading.decoding import Decode, decode_frame, does_not_decode
+from dicom_gateway.reading.layout import PixelLayout
 from dicom_gateway.reading.objects import ImageObject
 from neuroscan_core.domain.errors import UndecodablePixels, UnreadableObject
 
-DECODERS = {
-    uid.JPEGBaseline8Bit: "gdcm",
-    uid.JPEGExtended12Bit: "gdcm",
-    uid.JPEGLossless: "gdcm",
-    uid.JPEGLosslessSV1: "gdcm",
-    uid.JPEGLSLossless: "pyjpegls",
-    uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "pylibjpeg",
-    uid.JPEG2000: "pylibjpeg",
-    uid.HTJ2KLossless: "pylibjpeg",
-    uid.HTJ2KLosslessRPCL: "pylibjpeg",
-    uid.HTJ2K: "pylibjpeg",
-    uid.RLELossless: "pydicom",
-}
-"""Transfer syntax -> plugin of pydicom that decodes it."""
-
-DECODE_ERRORS = (
-    ValueError, RuntimeError, TypeError, AttributeError, IndexError, KeyError, OSError, EOFError, struct.error,
-    MemoryError, ArithmeticError,
-)  # fmt: skip
-"""What decoders raise on damaged data; NotImplementedError is a RuntimeError."""
-
-
-@dataclass(frozen=True)
-class PixelLayout:
-    """The Image Pixel module (PS3.3 C.7.6.3) as far as greyscale images need it.
-
-    Parameters
-    ----------
-    rows, columns, num_frames : int
-    bits_allocated, bits_stored, high_bit : int
-    is_signed : bool
-        PixelRepresentation.
-    is_inverted : bool
-        MONOCHROME1: the smallest value is white.
-    """
-
-    rows: int
-    columns: int
-    num_frames: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    is_signed: bool
-    is_inverted: bool
-
-    @classmethod
-    def of(cls, header: Dataset) -> PixelLayout:
-        """Read from a header.
-
-        Raises
-        ------
-        UndecodablePixels
-            An attribute is missing, contradicts another, or the image is not greyscale.
-        """
-        try:
-            layout = cls(
-                rows=integer(header, ROWS),
-                columns=integer(header, COLUMNS),
-                num_frames=max(1, integer(header, NUMBER_OF_FRAMES, 1)),
-                bits_allocated=integer(header, BITS_ALLOCATED),
-                bits_stored=integer(header, BITS_STORED),
-                high_bit=integer(header, HIGH_BIT, integer(header, BITS_STORED) - 1),
-                is_signed=integer(header, PIXEL_REPRESENTATION, 0) == 1,
-                is_inverted=string(header, PHOTOMETRIC_INTERPRETATION) == "MONOCHROME1",
-            )
-            samples = integer(header, SAMPLES_PER_PIXEL, 1)
-        except UnreadableObject as exc:
-            raise UndecodablePixels(f"The image cannot be decoded: {exc.message}", remedy=exc.remedy) from exc
-        is_sound = (
-            layout.bits_allocated in (8, 16, 32)
-            and 1 <= layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated
-            and samples == 1
-            and min(layout.rows, layout.columns) > 0
-        )
-        if not is_sound:
-            raise UndecodablePixels("The description of the pixel data contradicts itself.", remedy="Ask the sender.")
-        return layout
-
-    @property
-    def frame_bytes(self) -> int:
-        """Size of one native frame."""
-        return self.rows * self.columns * self.bits_allocated // 8
-
 
 def stored_frames(
-    obj: ImageObject, frame_numbers: Sequence[int] | None = None
+    obj: ImageObject, frame_numbers: Sequence[int] | None = None, *, decode: Decode = decode_frame
 ) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
     """Decode frames.
 
@@ -131,6 +33,8 @@ def stored_frames(
     obj : ImageObject
     frame_numbers : sequence of int, optional
         From 1, ascending; all where absent.
+    decode : callable
+        Decompresses frames.
 
     Yields
     ------
@@ -149,7 +53,7 @@ def stored_frames(
     if obj.pixel_data is None:
         raise UndecodablePixels("The object has no pixel data.", remedy="Send the object again.")
     if obj.is_encapsulated:
-        yield from _compressed_frames(obj, layout, wanted)
+        yield from _compressed_frames(obj, layout, wanted, decode)
         return
     if len(obj.pixel_data) < layout.frame_bytes * layout.num_frames:
         raise UndecodablePixels(
@@ -188,40 +92,28 @@ def _without_unused_bits(flat: npt.NDArray[Any], layout: PixelLayout) -> npt.NDA
 
 
 def _compressed_frames(
-    obj: ImageObject, layout: PixelLayout, wanted: list[int]
+    obj: ImageObject, layout: PixelLayout, wanted: list[int], decode: Decode
 ) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
     assert obj.pixel_data is not None
-    plugin = DECODERS.get(obj.transfer_syntax_uid)
-    if plugin is None:
-        raise UndecodablePixels(
-            f"Pixels compressed with {obj.transfer_syntax_uid.name} cannot be decoded.",
-            remedy="Let the sender use another transfer syntax.",
-        )
     value = bytes(obj.pixel_data)
     _check_items(value)
     try:
-        decoder = get_decoder(obj.transfer_syntax_uid)
-        decoded = decoder.iter_array(
-            value,
-            indices=[number - 1 for number in wanted],
-            raw=True,
-            decoding_plugin=plugin,
-            rows=layout.rows,
-            columns=layout.columns,
-            number_of_frames=layout.num_frames,
-            samples_per_pixel=1,
-            bits_allocated=layout.bits_allocated,
-            bits_stored=layout.bits_stored,
-            pixel_representation=int(layout.is_signed),
-            photometric_interpretation="MONOCHROME1" if layout.is_inverted else "MONOCHROME2",
-            pixel_keyword="PixelData",
-        )
-        for number, (pixels, _) in zip(wanted, decoded, strict=True):
-            yield number, pixels
-    except DECODE_ERRORS as exc:
-        raise UndecodablePixels(
-            f"The {obj.transfer_syntax_uid.name} pixel data does not decode.", remedy="Send the object again."
-        ) from exc
+        for number, codestream in enumerate(_codestreams(obj.header, value, layout.num_frames), start=1):
+            if number in wanted:
+                yield number, decode(codestream, obj.transfer_syntax_uid, layout)
+                wanted.remove(number)
+    except (ValueError, struct.error) as exc:
+        raise does_not_decode(obj.transfer_syntax_uid) from exc
+    if wanted:
+        raise UndecodablePixels("The object has fewer frames than it says.", remedy="Send the object again.")
+
+
+def _codestreams(header: Dataset, value: bytes, num_frames: int) -> Iterator[bytes]:
+    """Compressed frames, each joined from its fragments (PS3.5 A.4)."""
+    offsets = None
+    if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
+        offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
+    return generate_frames(value, number_of_frames=num_frames, extended_offsets=offsets)
 
 
 def _check_items(value: bytes) -> None:

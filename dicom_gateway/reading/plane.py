@@ -17,7 +17,8 @@ from dicom_gateway.reading.attributes import (
     decimals,
     string,
 )  # fmt: skip
-from dicom_gateway.reading.pixels import PixelLayout, rescale_of
+from dicom_gateway.reading.layout import PixelLayout
+from dicom_gateway.reading.pixels import rescale_of
 from neuroscan_core.domain.errors import RejectionCode, SeriesRejection, UnreadableObject
 from neuroscan_core.domain.geometry import SliceGeometry
 

@@ -9,10 +9,12 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from dicom_gateway.reading.attributes import SOP_INSTANCE_UID, string
+from dicom_gateway.reading.decoding import Decode, decode_frame
 from dicom_gateway.reading.enhanced import enhanced_frames, is_multi_frame
+from dicom_gateway.reading.layout import PixelLayout
 from dicom_gateway.reading.mosaic import is_mosaic, mosaic_tiles, tile_pixels
 from dicom_gateway.reading.objects import ImageObject, object_of
-from dicom_gateway.reading.pixels import PixelLayout, rescaled, stored_frames
+from dicom_gateway.reading.pixels import rescaled, stored_frames
 from dicom_gateway.reading.plane import FrameFacts, classic_frame, missing_geometry
 from neuroscan_core.domain.errors import UnreadableObject
 from neuroscan_core.domain.volume import FrameKey, Slice
@@ -43,6 +45,7 @@ def slices_of(
     *,
     frame_numbers: Sequence[int] | None = None,
     frames: Sequence[FrameFacts] | None = None,
+    decode: Decode = decode_frame,
 ) -> Iterator[Slice]:
     """Slices of an object in order of their frame numbers.
 
@@ -54,6 +57,8 @@ def slices_of(
         Only these, ascending from 1.
     frames : sequence of FrameFacts, optional
         What `frames_of` said, where the caller has asked already.
+    decode : callable
+        Decompresses frames; for objects from the network that of a `Sandbox`.
 
     Yields
     ------
@@ -71,16 +76,18 @@ def slices_of(
         raise UnreadableObject("The object does not have the frames that are asked for.")
     layout = PixelLayout.of(obj.header)
     sop_instance_uid = string(obj.header, SOP_INSTANCE_UID)
-    for number, stored_ji in _stored(obj, wanted, len(facts)):
+    for number, stored_ji in _stored(obj, wanted, len(facts), decode):
         frame = facts[number]
         pixels_ji = rescaled(stored_ji, layout, frame.slope, frame.intercept)
         yield Slice(FrameKey(sop_instance_uid, number), frame.geometry, pixels_ji)
 
 
-def _stored(obj: ImageObject, wanted: list[int], num_slices: int) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
+def _stored(
+    obj: ImageObject, wanted: list[int], num_slices: int, decode: Decode
+) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
     if not is_mosaic(obj.header) or is_multi_frame(obj.header):
-        yield from stored_frames(obj, wanted)
+        yield from stored_frames(obj, wanted, decode=decode)
         return
-    (_, mosaic_ji), *_ = stored_frames(obj)
+    (_, mosaic_ji), *_ = stored_frames(obj, decode=decode)
     for number in wanted:
         yield number, tile_pixels(mosaic_ji, number, num_slices)

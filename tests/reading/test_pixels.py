@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
 from dicom_gateway.reading import object_of, parse_object, slices_of
-from dicom_gateway.reading.pixels import PixelLayout, stored_frames
+from dicom_gateway.reading.layout import PixelLayout
+from dicom_gateway.reading.pixels import stored_frames
 from neuroscan_core.domain.errors import UndecodablePixels
 
 MakeImage = Callable[..., Dataset]
