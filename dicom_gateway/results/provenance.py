@@ -141,7 +141,7 @@ def fitting(text: str, charset: str | Sequence[str], *, length: int = 64) -> str
     return text[:length].encode(codec, "replace").decode(codec).replace("\\", "/")
 
 
-def series_description(what: str, header: Dataset, model: ModelIdentity, version: int, note: str) -> str:
+def series_description(what: str, header: Dataset, version: int, note: str) -> str:
     """Name of a result series: stable, with the version of the result (viewers show it as a label)."""
     series = f" of series {header.SeriesNumber}" if header.get("SeriesNumber") else ""
     full = f"{MANUFACTURER} {what} v{version}{series} {note}".strip()

@@ -52,6 +52,8 @@ class SegContent:
         Unix time of the last image.
     series_number : int
     series_description : str
+    device_name : str
+        AE title of the node: what tells one node from another, so it stands as DeviceSerialNumber.
     omit_empty_frames : bool
     """
 
@@ -62,6 +64,7 @@ class SegContent:
     at_s: float
     series_number: int
     series_description: str
+    device_name: str = "NEUROSCAN"
     omit_empty_frames: bool = True
 
     @property
@@ -179,7 +182,7 @@ def _construct(
         manufacturer=provenance.MANUFACTURER,
         manufacturer_model_name=provenance.MODEL_NAME,
         software_versions=__version__,
-        device_serial_number="1",
+        device_serial_number="-",
         fractional_type=SegmentationFractionalTypeValues.OCCUPANCY,
         content_description=provenance.RESEARCH_USE,
         content_label=CONTENT_LABEL,
@@ -207,6 +210,7 @@ def finish(result: Dataset, content: SegContent, encoding: SegFormat) -> None:
         at_s=content.at_s,
     )
     provenance.add_equipment(result, content.identity.model, content.at_s)
+    result.DeviceSerialNumber = content.device_name
     organization_uid = content.identity.dimension_organization_uid(encoding.value)
     result.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
     for index in result.DimensionIndexSequence:

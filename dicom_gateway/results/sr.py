@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 from highdicom import sr
@@ -35,9 +35,7 @@ CONNECTED_PARTS = Code("NS-1", "99NEUROSCAN", "Number of connected parts")
 BRAIN_MRI = Code("816077007", "SCT", "MRI of brain")
 
 
-Group = Union[  # noqa: UP007 - evaluated at run time on Python 3.10
-    sr.MeasurementsAndQualitativeEvaluations, sr.VolumetricROIMeasurementsAndQualitativeEvaluations
-]
+Group = sr.MeasurementsAndQualitativeEvaluations | sr.VolumetricROIMeasurementsAndQualitativeEvaluations
 
 
 @dataclass(frozen=True)

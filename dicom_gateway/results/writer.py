@@ -152,6 +152,7 @@ class ResultWriter:
             at_s=job.completed.last_received_at_s,
             series_number=self._config.seg_series_number + seg.SERIES_NUMBER_OFFSETS[encoding],
             series_description=self._describe(job, "SEG"),
+            device_name=self._gateway.ae_title,
             omit_empty_frames=self._config.omit_empty_frames,
         )
         with foreign_errors("The segmentation object cannot be built from the headers of the series"):
@@ -207,8 +208,8 @@ class ResultWriter:
         return None
 
     def _describe(self, job: _Job, what: str) -> str:
-        header, model = job.slices[0].header, job.identity.model
-        return provenance.series_description(what, header, model, job.identity.version, self._config.institution_note)
+        header, note = job.slices[0].header, self._config.institution_note
+        return provenance.series_description(what, header, job.identity.version, note)
 
     def _store(
         self, job: _Job, file: bytes, kind: str, variant: str, sop_class_uid: str, number: int = 1

@@ -214,6 +214,14 @@ def enhanced_series(name: str = "enhanced", *, shared_orientation: bool = True, 
     return series_of(name, [ds])
 
 
+def mosaic_series() -> Series:
+    """One object whose single frame holds nine slices as tiles, of which eight are used."""
+    ds = classic_series("mosaic", shape=(1, 3 * 32, 3 * 32)).datasets[0]
+    first = SliceGeometry((-50.0, -40.0, 10.0), OBLIQUE, (2.0, 2.0), (32, 32), str(ds.FrameOfReferenceUID))
+    manifest = tuple(FrameKey(str(ds.SOPInstanceUID), k + 1) for k in range(8))
+    return Series("mosaic", [ds], manifest, StackGeometry(first, 3.0, 8))
+
+
 def _common(name: str, sop_class_uid: str, shape: Sequence[int]) -> Dataset:
     ds = Dataset()
     ds.file_meta = FileMetaDataset()

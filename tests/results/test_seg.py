@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -16,32 +17,35 @@ import pydicom
 import pytest
 from scipy.spatial import cKDTree
 
-from dicom_gateway.results import LABELMAP_SOP_CLASS_UID, ResultWriter, encoding_of
+from dicom_gateway.results import LABELMAP_SOP_CLASS_UID, ResultWriter, SourceHeaders, encoding_of
 from dicom_gateway.results import seg as plain
 from dicom_gateway.results import writer as writer_module
+from dicom_gateway.results.preparation import Preparations
+from dicom_gateway.results.seg_bytes import binary_seg, slice_parts
 from neuroscan_core.config import SegFormat
 from neuroscan_core.domain import codes
-from neuroscan_core.domain.errors import InvalidBundle, UnreadableObject
+from neuroscan_core.domain.errors import ConfigurationError, InvalidBundle, UnreadableObject
 
 from .checks import assert_valid
-from .series import MODEL, Series, card, classic_series, enhanced_series
+from .series import MODEL, Series, card, classic_series, enhanced_series, mosaic_series
 
 MakeWriter = Callable[..., ResultWriter]
 ENCODINGS = list(SegFormat)
 OTHER_ENCODINGS = (SegFormat.LABELMAP, SegFormat.FRACTIONAL)
 
 
+def job_of(series: Series, labels_kji: np.ndarray | None = None) -> writer_module._Job:
+    """What the writer makes objects of."""
+    headers = SourceHeaders(lambda _: series.datasets)
+    return writer_module._Job(headers, Preparations(headers), series.completed(), series.result(labels_kji), card())
+
+
 def plain_file(series: Series, labels_kji: np.ndarray, *, omit_empty_frames: bool = True) -> bytes:
     """The same object as highdicom and pydicom write it."""
-    from dicom_gateway.results.headers import SourceHeaders
-    from dicom_gateway.results.preparation import Preparations
-
-    headers = SourceHeaders(lambda _: series.datasets)
-    result = series.result(labels_kji)
-    job = writer_module._Job(headers, Preparations(headers), series.completed(), result, card())
+    job = job_of(series, labels_kji)
     content = plain.SegContent(
         job.identity, job.slices, job.segments, series.geometry.spacing_mm, series.completed().last_received_at_s,
-        9700, f"NeuroScan SEG v1 of series {series.datasets[0].SeriesNumber}", omit_empty_frames,
+        9700, f"NeuroScan SEG v1 of series {series.datasets[0].SeriesNumber}", omit_empty_frames=omit_empty_frames,
     )  # fmt: skip
     return writer_module.part10(plain.segmentation(content, SegFormat.BINARY))
 
@@ -75,8 +79,8 @@ def test_our_object_says_what_highdicom_says_of_the_original_images() -> None:
             sources, series.labels(two=False), "BINARY",
             [hd.seg.SegmentDescription.from_dataset(ours.SegmentSequence[0])],
             ours.SeriesInstanceUID, 9700, ours.SOPInstanceUID, 1, "NeuroScan", "NeuroScan edge node",
-            ours.SoftwareVersions, "1", content_description=ours.ContentDescription, content_label=ours.ContentLabel,
-            series_description=ours.SeriesDescription,
+            ours.SoftwareVersions, "NEUROSCAN", content_description=ours.ContentDescription,
+            content_label=ours.ContentLabel, series_description=ours.SeriesDescription,
         )  # fmt: skip
         theirs = pydicom.dcmread(pydicom.filebase.DicomBytesIO(writer_module.part10(built)))
         differs = {"DimensionOrganizationSequence", "DimensionIndexSequence", "ContributingEquipmentSequence"}
@@ -297,3 +301,40 @@ def test_masks_of_other_slices_are_refused(make_writer: MakeWriter) -> None:
         ds.ImagePositionPatient = [x + 30 for x in ds.ImagePositionPatient]
     with pytest.raises(UnreadableObject, match="mm apart"):
         make_writer(series).write_seg(series.completed(), series.result(), card())
+
+
+def test_overlapping_regions_are_kept_in_binary_and_refused_as_a_label_map() -> None:
+    series = classic_series()
+    job = job_of(series)
+    tumour, oedema = job.segments
+    everything_pji = np.ones_like(oedema.mask_pji)
+    content = plain.SegContent(
+        job.identity, job.slices, [tumour, replace(oedema, mask_pji=everything_pji)], 1.0, 1.7e9, 1, "overlap"
+    )
+    parts = {k: slice_parts(source) for k, source in enumerate(job.slices)}
+    fast = binary_seg(content, plain.shell(job.slices[0]), parts)
+    assert fast == writer_module.part10(plain.segmentation(content, SegFormat.BINARY))
+    assert pydicom.dcmread(pydicom.filebase.DicomBytesIO(fast)).SegmentsOverlap == "YES"
+    with pytest.raises(ConfigurationError, match="overlap"):
+        plain.segmentation(content, SegFormat.LABELMAP)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_tiles_of_a_mosaic_refer_to_their_object_without_claiming_its_grid(
+    encoding: SegFormat, make_writer: MakeWriter, tmp_path: Path
+) -> None:
+    series = mosaic_series()
+    record = make_writer(series).write_seg(series.completed(), series.result(), card(), [encoding])[0]
+    ds = pydicom.dcmread(tmp_path / record.path)
+    (reference,) = ds.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert reference.ReferencedSOPInstanceUID == series.manifest[0].sop_instance_uid
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0]
+        assert source.SpatialLocationsPreserved == "NO" and "ReferencedFrameNumber" not in source
+    volume = hd.seg.segread(tmp_path / record.path).get_volume(combine_segments=True, rescale_fractional=True)
+    voxels = np.stack(np.nonzero(volume.array == 1), axis=1)
+    found_mm = voxels @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    kji = np.stack(np.nonzero(series.labels() == 1), axis=1)
+    affine = series.geometry.affine_lps
+    assert_same_place(found_mm, kji[:, ::-1] @ affine[:3, :3].T + affine[:3, 3])
+    assert_valid(tmp_path / record.path, is_labelmap=encoding is SegFormat.LABELMAP)
