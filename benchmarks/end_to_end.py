@@ -24,7 +24,7 @@ import yaml
 from benchmarks.ports import free_port, wait_for_port
 from dicom_gateway.journal import DeliveryState, Journal
 from dicom_gateway.phantom_series import write_phantom_series
-from dicom_gateway.send import send
+from dicom_gateway.send import send_folder
 from neuroscan_core.phantom import Weighting, head_phantom
 
 MODEL = "mobilenetv2-unet-flair"
@@ -84,7 +84,7 @@ class NodeUnderTest:
         deadline_s = time.time() + PATIENCE_S
         while time.time() < deadline_s:
             for delivery in self.journal.deliveries(series_uid=series_uid):
-                if delivery.result.kind == "SEG" and delivery.state is DeliveryState.DELIVERED:
+                if delivery.result.kind == "SEG" and delivery.state is not DeliveryState.QUEUED:
                     assert delivery.delivered_at_s is not None
                     return delivery.delivered_at_s - sent_s
             time.sleep(0.05)
@@ -123,29 +123,32 @@ def node(folder: Path, processes: Processes) -> Iterator[NodeUnderTest]:
         journal.close()
 
 
-def measure_node(series: list[list[Path]], uids: list[str], pace: float | None) -> tuple[Delay, int]:
+def measure_node(series: list[Path], uids: list[str], pace: float | None) -> tuple[Delay, int]:
     """Delays of the node for each series, and its peak resident memory in bytes."""
     peak = 0
     finished = threading.Event()
-    with tempfile.TemporaryDirectory() as name, Processes(Path(name) / "log") as processes:
-        with node(Path(name), processes) as under_test:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Processes(Path(name) / "log") as processes,
+        node(Path(name), processes) as under_test,
+    ):
 
-            def watch() -> None:
-                nonlocal peak
-                while not finished.wait(0.25):
-                    peak = max(peak, under_test.resident_bytes())
+        def watch() -> None:
+            nonlocal peak
+            while not finished.wait(0.25):
+                peak = max(peak, under_test.resident_bytes())
 
-            watcher = threading.Thread(target=watch, name="memory", daemon=True)
-            watcher.start()
-            delays = []
-            for paths, uid in zip(series, uids, strict=True):
-                delays.append(under_test.delay_s(uid, _send(paths, under_test.port, pace)))
-            finished.set()
-            watcher.join()
+        watcher = threading.Thread(target=watch, name="memory", daemon=True)
+        watcher.start()
+        delays = []
+        for folder, uid in zip(series, uids, strict=True):
+            delays.append(under_test.delay_s(uid, _send(folder, under_test.port, pace)))
+        finished.set()
+        watcher.join()
     return Delay(delays), peak
 
 
-def measure_sequential(series: list[list[Path]], pace: float | None) -> Delay:
+def measure_sequential(series: list[Path], pace: float | None) -> Delay:
     """Delays of the sequential pipeline."""
     with tempfile.TemporaryDirectory() as name, Processes(Path(name) / "log") as processes:
         folder, port, archive_port = Path(name), free_port(), free_port()
@@ -157,23 +160,23 @@ def measure_sequential(series: list[list[Path]], pace: float | None) -> Delay:
             wait_for_port(listening, PATIENCE_S)
         delays = []
         assert pipeline.stdout is not None
-        for paths in series:
-            sent_s = _send(paths, port, pace)
+        for source in series:
+            sent_s = _send(source, port, pace)
             word, done_s, status, _ = pipeline.stdout.readline().split()
             assert (word, status) == ("done", "0x0000"), (word, status)
             delays.append(float(done_s) - sent_s)
     return Delay(delays)
 
 
-def _send(paths: list[Path], port: int, pace: float | None) -> float:
+def _send(folder: Path, port: int, pace: float | None) -> float:
     """Send one series; Unix time at which the last image was acknowledged."""
-    report = send(paths, "127.0.0.1", port, called_ae="ANY-SCP", pace=pace)
-    assert report.num_failed == 0, report
-    return report.last_acknowledged_at_s
+    report = send_folder(folder, "127.0.0.1", port, images_per_s=pace)
+    assert not report.failures, report.failures
+    return report.last_response_at_s
 
 
-def phantom_series(folder: Path, num_series: int, num_slices: int = 155) -> tuple[list[list[Path]], list[str]]:
-    """Write that many FLAIR series of the phantom; their files and UIDs."""
+def phantom_series(folder: Path, num_series: int, num_slices: int = 155) -> tuple[list[Path], list[str]]:
+    """Write that many FLAIR series of the phantom; their folders and UIDs."""
     import pydicom
 
     phantom = head_phantom(num_slices=num_slices)
@@ -181,8 +184,9 @@ def phantom_series(folder: Path, num_series: int, num_slices: int = 155) -> tupl
     for number in range(num_series):
         target = folder / f"{number}"
         target.mkdir(parents=True)
-        series.append(write_phantom_series(target, phantom, Weighting.FLAIR, series=f"bench-{number}"))
-        uids.append(str(pydicom.dcmread(series[-1][0], stop_before_pixels=True).SeriesInstanceUID))
+        paths = write_phantom_series(target, phantom, Weighting.FLAIR, series=f"bench-{number}")
+        series.append(target)
+        uids.append(str(pydicom.dcmread(paths[0], stop_before_pixels=True).SeriesInstanceUID))
     return series, uids
 
 
