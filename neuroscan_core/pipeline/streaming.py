@@ -247,11 +247,7 @@ class StreamingSegmenter:
 
     def _want(self, key: FrameKey, neighbours: Neighbours) -> None:
         if self._wanted.get(key) != neighbours:
-            self._wanted[key] = neighbours
-            if self._done.get(key) == neighbours:
-                self._due.pop(key, None)
-            else:
-                self._due[key] = neighbours
+            self._wanted[key] = self._due[key] = neighbours
 
     def _window(self, key: FrameKey, neighbours: Neighbours) -> Window:
         before, after = (self._prepared[neighbour] for neighbour in neighbours)

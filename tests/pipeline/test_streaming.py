@@ -194,6 +194,14 @@ def test_a_slice_stands_in_for_what_lies_beyond_a_gap() -> None:
     assert neighbours[volume.keys[4]] == (volume.keys[4], volume.keys[5])
 
 
+def test_a_slice_that_the_manifest_leaves_out_leaves_no_trace() -> None:
+    nine, ten = stack_geometry(9), random_volume(stack_geometry(10))
+    volume = Volume(nine, ten.keys[:9], ten.voxels_kji[:9])
+    streamed, _, _ = stream(volume, slices_of(ten))
+    batch = segment_volume(volume, CheapEngine(), check=accept_anything)
+    assert np.array_equal(streamed.labels_kji, batch.labels_kji)
+
+
 def test_the_same_slice_twice_counts_once() -> None:
     volume = random_volume(stack_geometry(5))
     streamed, masks, _ = stream(volume, slices_of(volume) * 2)
