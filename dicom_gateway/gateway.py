@@ -27,7 +27,7 @@ from dicom_gateway.results import ResultWriter, SourceHeaders
 from dicom_gateway.rules import RuleSet
 from neuroscan_core import crashpoints
 from neuroscan_core.config import NodeConfig, SegFormat
-from neuroscan_core.domain.errors import NeuroScanError, RejectionCode, RequestRefused, UnreadableObject
+from neuroscan_core.domain.errors import NeuroScanError, RejectionCode, RequestRefused, StorageError, UnreadableObject
 from neuroscan_core.domain.events import (
     Acknowledged,
     GetGatewayHealth,
@@ -215,7 +215,14 @@ class Gateway:
             if series is None:
                 return Acknowledged(is_new=False)
             completed = self._assembler.completed(result.series_instance_uid)
-            self._write_results(series, completed, result)
+            try:
+                self._write_results(series, completed, result)
+            except (StorageError, RequestRefused):
+                raise  # the segmenter hands it over again: disk and configuration can be mended
+            except Exception as error:
+                log.exception("the results of a series cannot be made")
+                sentence = str(error) if isinstance(error, NeuroScanError) else type(error).__name__
+                self._end(series.series_uid, SeriesState.FAILED, "results", f"The results cannot be made: {sentence}")
             return Acknowledged()
 
     def _awaiting(self, series_uid: str, version: int) -> SeriesRecord | None:
@@ -273,16 +280,16 @@ class Gateway:
         if series is None:
             return Acknowledged(is_new=False)
         is_rejection = failure.code in {code.value for code in RejectionCode}
-        self._journal.record(
-            failure.series_instance_uid,
-            state=SeriesState.REJECTED if is_rejection else SeriesState.FAILED,
-            reason=failure.code,
-            message=failure.message,
-            finished_at_s=self._clock(),
-        )
-        self._journal.audit(self._clock(), "not-segmented", failure.series_instance_uid, failure.code)
-        log.warning("series is not segmented", series=failure.series_instance_uid, code=failure.code)
+        state = SeriesState.REJECTED if is_rejection else SeriesState.FAILED
+        self._end(failure.series_instance_uid, state, failure.code, failure.message)
         return Acknowledged()
+
+    def _end(self, series_uid: str, state: SeriesState, code: str, message: str) -> None:
+        """A series ends without a result: for people, in the journal, the audit trail and the log."""
+        now_s = self._clock()
+        self._journal.record(series_uid, state=state, reason=code, message=message, finished_at_s=now_s)
+        self._journal.audit(now_s, "not-segmented", series_uid, code)
+        log.warning("series is not segmented", series=series_uid, code=code, reason=message)
 
     def _health(self, request: GetGatewayHealth) -> Health:
         problems = [*self._scp.problems(), *self._delivery.problems()]
