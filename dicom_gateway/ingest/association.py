@@ -19,6 +19,7 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from dicom_gateway.ingest.access import LOCAL_LIMIT_EXCEEDED, AccessList, Rejection
 from dicom_gateway.ingest.command import Command
+from dicom_gateway.ingest.contexts import in_order
 from dicom_gateway.ingest.intake import Intake, Reception, StoreRequest
 from dicom_gateway.ingest.sink import IngestSink
 from dicom_gateway.ingest.upper_layer import EventDrivenUpperLayer, NotifyingQueue, Transfer
@@ -87,6 +88,7 @@ class IngestAssociation(Association):
         limits = services.config.limits
         self.max_transfer_bytes = limits.max_object_bytes
         self._activity = threading.Event()
+        self._serving = threading.RLock()
         self.acse = _AccessCheckingAcse(self)
         self._upper_layer = EventDrivenUpperLayer(
             self, self, self._activity.set, max_pdu_bytes=limits.max_pdu_bytes,
@@ -177,6 +179,16 @@ class IngestAssociation(Association):
             if message and context_id is not None:
                 self._serve_request(message, context_id)
 
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        with self._serving:
+            super()._serve_request(msg, context_id)
+
+    def send_n_event_report(self, *args: Any, **kwargs: Any) -> Any:
+        """Report once the request that is being served is answered; else the two messages would mingle."""
+        with self._serving:
+            pass
+        return super().send_n_event_report(*args, **kwargs)
+
     def _is_over(self) -> bool:
         if self.is_established and self.acse.is_release_requested():
             self.acse.send_release(is_response=True)
@@ -204,6 +216,16 @@ class IngestAssociation(Association):
         assert request is not None, "asked for once the request has come"
         rejection = self._services.access.rejection(request.calling_ae_title or "", request.called_ae_title or "")
         return rejection or (LOCAL_LIMIT_EXCEEDED if self._is_full() else None)
+
+    def prefer_what_the_sender_prefers(self) -> None:
+        """Accept, of several transfer syntaxes, the one that stands first in the request: it saves a conversion."""
+        assert self.requestor.primitive is not None
+        order: dict[str, list[Any]] = {}
+        for proposed in self.requestor.primitive.presentation_context_definition_list:
+            order.setdefault(str(proposed.abstract_syntax), []).extend(proposed.transfer_syntax)
+        self.acceptor.supported_contexts = [
+            in_order(context, order.get(str(context.abstract_syntax), ())) for context in self._services.contexts
+        ]
 
     # --------------------------------------------------------------- what the upper layer asks for, in its thread
 
@@ -256,6 +278,7 @@ class _AccessCheckingAcse(ACSE):
     def _negotiate_as_acceptor(self) -> None:
         rejection = self._association.rejection()
         if rejection is None:
+            self._association.prefer_what_the_sender_prefers()
             super()._negotiate_as_acceptor()
             return
         log.warning("association rejected", result_source_reason=rejection, association=self._association.identifier)

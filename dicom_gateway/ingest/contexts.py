@@ -39,7 +39,7 @@ STORAGE_CLASSES: Final = (
     MultiFrameTrueColorSecondaryCaptureImageStorage,
 )
 
-# pynetdicom takes the first of these that the peer proposes too, so what every reader can decode stands first.
+# For senders that have no preference, what every reader can decode stands first.
 _FIRST = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 TRANSFER_SYNTAXES: Final = (*_FIRST, *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in _FIRST))
 _UNCOMPRESSED = (*_FIRST, "1.2.840.10008.1.2.2")
@@ -55,6 +55,17 @@ def storage_contexts(extra_sop_classes: Iterable[str]) -> list[PresentationConte
     """
     classes = dict.fromkeys((*STORAGE_CLASSES, *(_sop_class_uid(name) for name in extra_sop_classes)))
     return [_context(VERIFICATION, _UNCOMPRESSED), *(_context(uid, TRANSFER_SYNTAXES) for uid in classes)]
+
+
+def in_order(context: PresentationContext, preferred: Iterable[str]) -> PresentationContext:
+    """The same context with the preferred ones of its transfer syntaxes first."""
+    supported = set(context.transfer_syntax)
+    first = [uid for uid in dict.fromkeys(preferred) if uid in supported]
+    if not first:
+        return context
+    reordered = _context(str(context.abstract_syntax), dict.fromkeys((*first, *context.transfer_syntax)))
+    reordered.scu_role, reordered.scp_role = context.scu_role, context.scp_role
+    return reordered
 
 
 def _context(abstract_syntax: str, transfer_syntaxes: Iterable[str]) -> PresentationContext:

@@ -182,7 +182,7 @@ class EventDrivenUpperLayer(DULServiceProvider):
             self._report_closed(released=False)
             self._stream.release()
             # The user may be waiting for what will not come now.
-            self.to_user_queue.put(None)
+            self.to_user_queue.put(None)  # type: ignore[arg-type]  # pynetdicom takes it for a time-out
             self.assoc.dimse.msg_queue.put((None, None))
 
     def _abort_hard(self) -> None:
@@ -382,7 +382,9 @@ class EventDrivenUpperLayer(DULServiceProvider):
         if self._other_bytes > MAX_OTHER_MESSAGE_BYTES:
             raise InvalidPdu("A message is too large.")
         primitive = P_DATA()
-        primitive.presentation_data_value_list = [(context_id, bytes((control,)) + bytes(fragment))]
+        primitive.presentation_data_value_list = [
+            [context_id, bytes((control,)) + bytes(fragment)]  # type: ignore[list-item]  # it refuses the tuples it declares
+        ]
         if not has_data_set or control == 2:
             self._forget_message()
         self.assoc.dimse.receive_primitive(primitive)
