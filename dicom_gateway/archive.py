@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import socketserver
-import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from dicom_gateway.deliver.commitment import (
     parse_report,
 )
 from dicom_gateway.deliver.scu import REQUEST_COMMITMENT, Peer
+from dicom_gateway.ingest.tls import server_context
 from neuroscan_core.config import TlsConfig
 from neuroscan_core.domain.errors import ConfigurationError, DestinationUnreachable, UnreadableObject
 from neuroscan_core.log import get_logger
@@ -173,7 +173,7 @@ class Archive:
             server = ae.make_server(
                 (self._host, self._port),
                 evt_handlers=self._handlers(),
-                ssl_context=server_tls(self._tls) if self._tls is not None else None,
+                ssl_context=server_context(self._tls) if self._tls is not None else None,
             )
         except OSError as exc:
             raise ConfigurationError(
@@ -349,26 +349,6 @@ class FolderIndex:
         """All SOP Instance UIDs."""
         with self._lock:
             return set(self._entries)
-
-
-def server_tls(tls: TlsConfig) -> ssl.SSLContext:
-    """TLS context of an acceptor (PS3.15 B.12).
-
-    Raises
-    ------
-    ConfigurationError
-        A file is missing or is not what it should be.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED if tls.require_peer_certificate else ssl.CERT_NONE
-    try:
-        context.load_cert_chain(tls.certificate, tls.key)
-        if tls.ca is not None:
-            context.load_verify_locations(tls.ca)
-    except (OSError, ssl.SSLError) as exc:
-        raise ConfigurationError(f"TLS files cannot be used: {exc}.", remedy="Check certificate, key and ca.") from exc
-    return context
 
 
 def _accept_what_is_offered(event: evt.Event) -> None:

@@ -18,10 +18,10 @@ import pytest
 
 from dicom_gateway.archive import Archive, Faults
 from neuroscan_core.config import TlsConfig
+from tests.dcmtk import dcmtk
 from tests.deliver.world import World
 
 FOLDER = Path(__file__).parent
-DCMTK_PLACES = "/usr/bin:/usr/local/bin:/opt/homebrew/bin"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,14 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(leak)
-
-
-def dcmtk(name: str) -> str:
-    """DCMTK's program, not pynetdicom's of the same name."""
-    found = shutil.which(name, path=DCMTK_PLACES)
-    if found is None:
-        pytest.skip(f"DCMTK's {name} is not installed")
-    return found
 
 
 def free_port() -> int:
@@ -74,15 +66,6 @@ def faults() -> Faults:
 def archive(tmp_path: Path, faults: Faults) -> Iterator[Archive]:
     with Archive(tmp_path / "archive", faults=faults) as archive:
         yield archive
-
-
-@pytest.fixture(scope="session")
-def real_mr() -> Path:
-    root = os.environ.get("NEUROSCAN_SHARED")
-    folder = (Path(root) if root else Path(__file__).parents[3] / "shared") / "data" / "dicom_mr"
-    if not folder.is_dir():
-        pytest.skip("the shared MR data are not here")
-    return folder
 
 
 @dataclass

@@ -5,30 +5,38 @@ from __future__ import annotations
 import queue
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from prometheus_client import CollectorRegistry
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, evt
-from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from dicom_gateway.archive import Archive, CommitmentMode, Faults
 from dicom_gateway.deliver import Delivery, revive
 from dicom_gateway.deliver.commitment import CommitmentReport, commitment_request, parse_report
 from dicom_gateway.deliver.scu import REQUEST_COMMITMENT
+from dicom_gateway.ingest import Spool, StorageScp
 from dicom_gateway.journal import DeliveryState, SeriesState
 from neuroscan_core.domain.errors import UnreadableObject
 from tests.deliver.world import MR, PATIENCE_S, SEG, World, eventually
+from tests.ingest.node import RecordingSink
 
 
-def serve(delivery: Delivery, port: int = 0) -> ThreadedAssociationServer:
-    """The node's SCP as far as storage commitment goes."""
-    ae = AE(ae_title="NEUROSCAN")
-    ae.supported_contexts = [build_context(Verification), *delivery.association_contexts()]
-    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=delivery.handlers())
-    assert server is not None
-    return server
+@contextmanager
+def serve(world: World, delivery: Delivery, port: int = 0) -> Iterator[int]:
+    """The node's SCP around a delivery; yields its port."""
+    gateway = world.config.gateway.model_copy(update={"host": "127.0.0.1", "port": port})
+    scp = StorageScp(
+        gateway, Spool(world.config.spool_dir), world.journal, RecordingSink(), registry=CollectorRegistry(),
+        extra_contexts=delivery.association_contexts(), extra_handlers=delivery.handlers(),
+    )  # fmt: skip
+    scp.start()
+    try:
+        yield scp.address[1]
+    finally:
+        scp.stop(2.0)
 
 
 def test_a_report_on_the_same_association_commits_the_result(world: World, archive: Archive) -> None:
@@ -57,13 +65,10 @@ def test_a_report_on_another_association_commits_the_result(world: World, archiv
     world.configure(archive.port, storage_commitment=True)
     uid = world.add()
     delivery = world.delivery()
-    server = serve(delivery)
-    try:
-        archive.peers["NEUROSCAN"] = ("127.0.0.1", server.server_address[1])
+    with serve(world, delivery) as port:
+        archive.peers["NEUROSCAN"] = ("127.0.0.1", port)
         delivery.run_once()
         eventually(lambda: world.row(uid).state is DeliveryState.COMMITTED)
-    finally:
-        server.shutdown()
 
 
 def test_an_archive_that_does_not_report_is_asked_again(world: World, archive: Archive, faults: Faults) -> None:
@@ -201,9 +206,8 @@ def asked(world: World) -> Iterator[tuple[World, int]]:
     world.add_series("2.25.77")
     delivery = world.delivery()
     delivery.start()
-    server = serve(delivery)
-    yield world, server.server_address[1]
-    server.shutdown()
+    with serve(world, delivery) as port:
+        yield world, port
 
 
 def ask(port: int, references: list[tuple[str, str]], *, release: bool = False) -> tuple[int, Dataset] | None:
@@ -275,11 +279,10 @@ def test_a_scanner_that_has_released_is_called_where_its_address_is_known(world:
     world.configure(listening.server_address[1], ae_title="SCANNER", send=[])
     world.add_series("2.25.77")
     delivery = world.delivery()
-    server = serve(delivery)
     try:
-        ask(server.server_address[1], [(MR, world.journal.instances("2.25.77")[0].sop_uid)], release=True)
-        delivery.start()
-        assert parse_report(reports.get(timeout=PATIENCE_S)).failed == ()
+        with serve(world, delivery) as port:
+            ask(port, [(MR, world.journal.instances("2.25.77")[0].sop_uid)], release=True)
+            delivery.start()
+            assert parse_report(reports.get(timeout=PATIENCE_S)).failed == ()
     finally:
-        server.shutdown()
         listening.shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pynetdicom import AE
 
 from dicom_gateway.archive import Archive
 from dicom_gateway.deliver.store import read_stored_object
@@ -20,7 +22,8 @@ from dicom_gateway.journal import DeliveryState, SeriesState
 from dicom_gateway.send import Pace, SendProgress, find_objects, send_folder
 from neuroscan_core.config import TlsConfig
 from neuroscan_core.domain.errors import ConfigurationError, DestinationUnreachable
-from tests.deliver.conftest import Orthanc, Process, dcmtk
+from tests.dcmtk import dcmtk
+from tests.deliver.conftest import Orthanc, Process
 from tests.deliver.test_commitment import serve
 from tests.deliver.world import LABEL_MAP, MR, SR, World, eventually, write_object
 
@@ -91,12 +94,9 @@ def test_orthanc_stores_results_and_commits_to_keep_them(world: World, orthanc: 
     world.configure(orthanc.dicom_port, ae_title="ORTHANC", storage_commitment=True)
     seg, packed = world.add(), world.add(rle=True)
     delivery = world.delivery()
-    server = serve(delivery, orthanc.node_port)
-    try:
+    with serve(world, delivery, orthanc.node_port):
         delivery.run_once()
         eventually(lambda: world.series().state is SeriesState.COMMITTED, what="Orthanc's commitment")
-    finally:
-        server.shutdown()
     kept = orthanc.files()
     assert {seg, packed} <= set(kept)
     for uid in (seg, packed):
@@ -181,13 +181,14 @@ def data_set_bytes(path: Path) -> bytes:
 
 @pytest.mark.parametrize("num_associations", [1, 3])
 def test_sends_every_real_file_to_dcmtk_unchanged(
-    real_mr: Path, storescp: StartStoreScp, num_associations: int
+    shared_data: Path, storescp: StartStoreScp, num_associations: int
 ) -> None:
     # +B writes the data set bit by bit as it came.
     peer = storescp("+xa", "+B", "--unique-filenames")
     seen: list[SendProgress] = []
-    report = send_folder(real_mr, "127.0.0.1", peer.port, num_associations=num_associations, progress=seen.append)
-    objects, skipped = find_objects(real_mr)
+    folder = shared_data / "dicom_mr"
+    report = send_folder(folder, "127.0.0.1", peer.port, num_associations=num_associations, progress=seen.append)
+    objects, skipped = find_objects(folder)
     assert report.skipped == tuple(skipped)
     assert [path.name for path in skipped] == ["README.md", "SHA256SUMS"]
     assert report.failures == ()
@@ -198,17 +199,18 @@ def test_sends_every_real_file_to_dcmtk_unchanged(
     assert sorted(stored) == sent
 
 
-def test_sends_every_real_file_to_our_archive_unchanged(real_mr: Path, archive: Archive) -> None:
+def test_sends_every_real_file_to_our_archive_unchanged(shared_data: Path, archive: Archive) -> None:
     received: list[str] = []
+    folder = shared_data / "dicom_mr" / "ge_signa_pioneer_t1_mprage"
+    objects, _ = find_objects(folder)
     with Archive(archive.folder / "real", on_store=lambda uid, _: received.append(uid)) as keeper:
-        report = send_folder(real_mr / "ge_signa_pioneer_t1_mprage", "127.0.0.1", keeper.port)
-        assert report.failures == ()
-        for item in find_objects(real_mr / "ge_signa_pioneer_t1_mprage")[0]:
+        assert send_folder(folder, "127.0.0.1", keeper.port).failures == ()
+        for item in objects:
             kept = keeper.path_of(item.sop_instance_uid)
             assert kept is not None
             assert read_stored_object(kept).context == item.context
             assert data_set_bytes(kept) == data_set_bytes(item.path)
-    assert received == [item.sop_instance_uid for item in find_objects(real_mr / "ge_signa_pioneer_t1_mprage")[0]]
+    assert received == [item.sop_instance_uid for item in objects]
 
 
 def test_an_archive_finds_its_files_again(archive: Archive, tmp_path: Path) -> None:
@@ -284,3 +286,45 @@ def test_dcmtk_stores_into_our_archive(archive: Archive, tmp_path: Path) -> None
     command = [dcmtk("storescu"), "-aec", "ARCHIVE", "127.0.0.1", str(archive.port), str(tmp_path / "one.dcm")]
     subprocess.run(command, check=True, timeout=60)
     assert archive.sop_instance_uids == {uid}
+
+
+def test_sends_over_tls(tmp_path: Path, tls_files: dict[str, TlsConfig]) -> None:
+    write_object(tmp_path / "one.dcm", side=512)
+    with Archive(tmp_path / "secure", tls=tls_files["archive"]) as archive:
+        report = send_folder(tmp_path / "one.dcm", "127.0.0.1", archive.port, tls=tls_files["node"])
+        assert (report.num_sent, archive.num_stored) == (1, 1)
+        with pytest.raises(DestinationUnreachable):
+            send_folder(tmp_path / "one.dcm", "127.0.0.1", archive.port, tls=tls_files["stranger"])
+
+
+def test_a_sender_that_is_not_welcome_is_told_why(tmp_path: Path) -> None:
+    write_object(tmp_path / "one.dcm")
+    strict = AE(ae_title="STRICT")
+    strict.require_calling_aet = ["SOMEONE"]
+    strict.add_supported_context(MR)
+    server = strict.start_server(("127.0.0.1", 0), block=False)
+    assert server is not None
+    port = server.server_address[1]
+    try:
+        with pytest.raises(DestinationUnreachable, match="Calling AE title not recognised"):
+            send_folder(tmp_path / "one.dcm", "127.0.0.1", port)
+        welcome = send_folder(tmp_path / "one.dcm", "127.0.0.1", port, calling_ae_title="SOMEONE")
+        assert "does not accept SOP class" in welcome.failures[0][1]
+    finally:
+        server.shutdown()
+
+
+def test_a_peer_that_speaks_no_dicom_is_unreachable(tmp_path: Path) -> None:
+    write_object(tmp_path / "one.dcm")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(DestinationUnreachable):
+            send_folder(tmp_path / "one.dcm", "127.0.0.1", listening.getsockname()[1])
+        thread.join()
