@@ -18,22 +18,22 @@ from types import TracebackType
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
-from pydicom.dataset import Dataset
 
 from dicom_gateway.assembly.associations import Associations
 from dicom_gateway.assembly.completeness import Completeness
 from dicom_gateway.assembly.intake import Intake, OnHeader, StoredObject
 from dicom_gateway.assembly.ledger import Ledger
+from dicom_gateway.assembly.progress import progress_of
 from dicom_gateway.assembly.replay import Replay
 from dicom_gateway.assembly.series import Assembly, Phase, load_assembly
 from dicom_gateway.assembly.strands import StrandPool
 from dicom_gateway.journal import OPEN_STATES, InstanceRecord, Journal, SeriesRecord, SeriesState
-from dicom_gateway.reading import CURABLE, ImageObject, read_header
+from dicom_gateway.reading import CURABLE, ImageObject
 from dicom_gateway.reading.attributes import MODALITY, SERIES_DESCRIPTION, string
 from dicom_gateway.reading.sandbox import Sandbox
 from dicom_gateway.rules import Decision, RuleSet
 from neuroscan_core.config import NodeConfig
-from neuroscan_core.domain.errors import RejectionCode, SeriesRejection, StorageError, UnreadableObject
+from neuroscan_core.domain.errors import RejectionCode, SeriesRejection, StorageError
 from neuroscan_core.domain.events import (
     Event,
     GatewayHeartbeat,
@@ -47,7 +47,7 @@ from neuroscan_core.log import get_logger, series_context
 
 log = get_logger(__name__)
 
-MAX_BATCH = 8  # objects of one series that share a transaction of the journal
+MAX_BATCH = 4  # objects of one series that share a transaction of the journal
 MAX_EVENTS = 16  # events that share one, so that a large multi-frame object is published as it is decoded
 MAX_IN_MEMORY = 128  # waiting objects that keep their bytes; more are read from disk again
 MAX_AT_REST = 64  # finished series kept ready for late slices
@@ -107,10 +107,10 @@ class SeriesAssembler:
         registry: CollectorRegistry,
         on_header: OnHeader | None = None,
     ) -> None:
-        self._config, self._journal, self._clock, self._on_header = config, journal, clock, on_header
+        self._config, self._journal, self._clock = config, journal, clock
         # One process more than threads, so that a replay does not wait for an arriving series.
         self._sandbox = Sandbox(config.gateway.workers + 1)
-        self._intake = Intake(config.series, rules, on_header, self._sandbox.decode)
+        self._intake = Intake(config, rules, on_header, self._sandbox.decode)
         self._ledger = Ledger(journal, publish, clock=clock, registry=registry)
         self._replay = Replay(journal, config.spool_dir, self._sandbox.decode)
         self._associations = Associations()
@@ -185,7 +185,7 @@ class SeriesAssembler:
         waiting = {record.sop_uid for record in unassembled}
         for row in open_series:
             self._associations.distrust(row.series_uid)
-            self._show_headers(row.series_uid, waiting)
+            self._intake.show_headers(r for r in self._journal.instances(row.series_uid) if r.sop_uid not in waiting)
         self._completeness.hear([row.series_uid for row in open_series], now_s)
         self._completeness.hear([record.series_uid for record in unassembled], now_s)
         for record in unassembled:
@@ -196,19 +196,6 @@ class SeriesAssembler:
                 self._pool.post(row.series_uid, _Look(now_s))
         if open_series or unassembled:
             log.info("recovering", num_series=len(open_series), num_objects=len(unassembled))
-
-    def _show_headers(self, series_uid: str, waiting: set[str]) -> None:
-        if self._on_header is None:
-            return
-        for record in self._journal.instances(series_uid):
-            if record.sop_uid in waiting:
-                continue
-            try:
-                header: Dataset = read_header(self._config.spool_dir / record.path)
-            except UnreadableObject:
-                log.exception("a spooled object cannot be read again", series=series_uid, sop=record.sop_uid)
-                continue
-            self._on_header(series_uid, header)
 
     # ------------------------------------------------------------------------------------------------------ answers
 
@@ -231,21 +218,7 @@ class SeriesAssembler:
     def _progress_of(self, row: SeriesRecord) -> SeriesProgress:
         with self._lock:
             assembly = self._assemblies.get(row.series_uid)
-        is_live = assembly is not None and assembly.phase is Phase.RECEIVING
-        return SeriesProgress(
-            row.series_uid,
-            row.state.value,
-            num_events=self._journal.num_events(row.series_uid),
-            num_slices=len(assembly.recorded) if assembly is not None and is_live else row.num_slices,
-            version=row.version,
-            is_open=row.state in OPEN_STATES,
-            model=row.model,
-            priority=row.priority,
-            modality=row.modality,
-            description=row.description,
-            reason=row.reason,
-            opened_at_s=row.opened_at_s,
-        )
+        return progress_of(row, self._journal.num_events(row.series_uid), assembly)
 
     # --------------------------------------------------------------------------------------- on the worker threads
 
@@ -287,14 +260,8 @@ class SeriesAssembler:
             raise
         except Exception:
             log.exception("an object cannot be assembled", sop=record.sop_uid)
-            self._reject(
-                assembly,
-                draft,
-                record.sop_uid,
-                SeriesRejection(
-                    RejectionCode.UNDECODABLE, "An image cannot be read.", remedy="The log of the gateway says more."
-                ),
-            )
+            unknown = SeriesRejection(RejectionCode.UNDECODABLE, "An image cannot be read.", remedy="See the log.")
+            self._reject(assembly, draft, record.sop_uid, unknown)
 
     def _reject(self, assembly: Assembly, draft: _Draft, sop_uid: str, rejection: SeriesRejection) -> None:
         self._flush(assembly, draft)
@@ -310,6 +277,9 @@ class SeriesAssembler:
             self._ledger.write(assembly, [opened], state=SeriesState.RECEIVING, **draft.identity)
         elif assembly.phase is not Phase.RECEIVING:
             self._flush(assembly, draft)
+            if not self._intake.is_new(assembly, obj, frames):
+                draft.assembled.append(stored.record.sop_uid)
+                return
             self._reopen(assembly)
         assembly.is_multi_frame = assembly.is_multi_frame or len(frames) > 1
         for one in self._intake.slices(assembly, obj, frames):

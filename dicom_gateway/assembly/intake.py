@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from dicom_gateway.reading import (
     is_concatenated,
     open_object,
     parse_object,
+    read_header,
     require_referable_frames,
     slices_of,
     spacing_hint_mm,
@@ -27,10 +28,13 @@ from dicom_gateway.reading.decoding import Decode
 from dicom_gateway.reading.enhanced import is_multi_frame
 from dicom_gateway.reading.plane import FrameFacts
 from dicom_gateway.rules import Decision, RuleSet
-from neuroscan_core.config import SeriesConfig
+from neuroscan_core.config import NodeConfig
 from neuroscan_core.domain.errors import RejectionCode, SeriesRejection, UndecodablePixels, UnreadableObject
 from neuroscan_core.domain.events import SeriesOpened
 from neuroscan_core.domain.volume import FrameKey, Slice
+from neuroscan_core.log import get_logger
+
+log = get_logger(__name__)
 
 OnHeader = Callable[[str, Dataset], None]
 
@@ -59,7 +63,7 @@ class Intake:
 
     Parameters
     ----------
-    config : SeriesConfig
+    config : NodeConfig
     rules : RuleSet
     on_header : callable or None
         Told of the header of every object that a wanted series accepts.
@@ -67,8 +71,9 @@ class Intake:
         Decompresses frames.
     """
 
-    def __init__(self, config: SeriesConfig, rules: RuleSet, on_header: OnHeader | None, decode: Decode) -> None:
-        self._config, self._rules, self._on_header, self._decode = config, rules, on_header, decode
+    def __init__(self, config: NodeConfig, rules: RuleSet, on_header: OnHeader | None, decode: Decode) -> None:
+        self._config, self._spool_dir = config.series, config.spool_dir
+        self._rules, self._on_header, self._decode = rules, on_header, decode
 
     def open(self, stored: StoredObject) -> ImageObject:
         """Parse an object.
@@ -132,6 +137,26 @@ class Intake:
             opened_at_s=now_s,
         )
 
+    def is_new(self, assembly: Assembly, obj: ImageObject, frames: list[FrameFacts]) -> bool:
+        """Whether the object has slices whose events are not recorded yet."""
+        return bool(self._new_frames(assembly, obj, frames))
+
+    def show_headers(self, records: Iterable[InstanceRecord]) -> None:
+        """Tell of the headers of objects that were assembled by a former process."""
+        if self._on_header is None:
+            return
+        for record in records:
+            try:
+                header = read_header(self._spool_dir / record.path)
+            except UnreadableObject:
+                log.exception("a spooled object cannot be read again", series=record.series_uid, sop=record.sop_uid)
+                continue
+            self._on_header(record.series_uid, header)
+
+    def _new_frames(self, assembly: Assembly, obj: ImageObject, frames: list[FrameFacts]) -> list[int]:
+        sop_uid = str(obj.header.file_meta.MediaStorageSOPInstanceUID)
+        return [frame.number for frame in frames if FrameKey(sop_uid, frame.number) not in assembly.recorded]
+
     def slices(self, assembly: Assembly, obj: ImageObject, frames: list[FrameFacts]) -> Iterator[Slice]:
         """Decode the slices whose events are not recorded yet.
 
@@ -140,8 +165,7 @@ class Intake:
         SeriesRejection
             UNDECODABLE.
         """
-        sop_uid = str(obj.header.file_meta.MediaStorageSOPInstanceUID)
-        wanted = [frame.number for frame in frames if FrameKey(sop_uid, frame.number) not in assembly.recorded]
+        wanted = self._new_frames(assembly, obj, frames)
         if not wanted:
             return
         try:

@@ -165,3 +165,13 @@ def test_a_purged_series_starts_anew_with_a_higher_version(bench: Any, make_slic
     bench.close("b")
     assert bench.kinds() == ["Opened", *["Slice"] * 3, "Completed"]
     assert bench.events()[0].sequence == 0 and bench.events()[-1].version == 2
+
+
+def test_an_object_that_is_told_of_twice_changes_nothing(bench: Any, make_slice: Make) -> None:
+    bench.send_all([make_slice(k) for k in range(3)])
+    bench.close()
+    bench.send(make_slice(1), association="again")
+    bench.close("again")
+    bench.wait(20)
+    assert bench.kinds() == ["Opened", *["Slice"] * 3, "Completed"]
+    assert bench.row().state is SeriesState.COMPLETE
