@@ -302,3 +302,15 @@ def test_a_reply_of_the_wrong_type_is_refused(open_bus: OpenBus) -> None:
     gateway, segmenter = open_bus(GATEWAY), open_bus(SEGMENTER)
     with gateway.serve(ListSeries, lambda _: Acknowledged()), pytest.raises(RequestRefused, match="TypeError"):
         segmenter.request(ListSeries(), timeout_s=PATIENCE_S)
+
+
+def test_no_thread_outlives_the_bus(open_bus: OpenBus) -> None:
+    before = set(threading.enumerate())
+    gateway, segmenter = open_bus(GATEWAY), open_bus(SEGMENTER)
+    with gateway.serve(ListSeries, lambda _: SeriesList(())), segmenter.subscribe(SliceReceived):
+        gateway.publish(GatewayHeartbeat(()))
+        assert segmenter.request(ListSeries(), timeout_s=PATIENCE_S).series == ()
+    for bus in (gateway, segmenter):
+        bus.close()
+    left = [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith(("bus-", "serve-"))]
+    assert left == []
