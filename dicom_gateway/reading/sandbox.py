@@ -66,7 +66,9 @@ class Sandbox:
         """
         process = self._idle.get()
         try:
-            reply = process.ask(DecodeRequest(str(transfer_syntax_uid), layout, codestream))
+            request = DecodeRequest(str(transfer_syntax_uid), layout, codestream)
+            # The first process may have ended for another reason, such as lack of memory on the machine.
+            reply = process.ask(request) or process.ask(request)
         finally:
             self._idle.put(process)
         if reply is None:
@@ -85,6 +87,8 @@ class _DecoderProcess:
 
     def ask(self, request: DecodeRequest) -> DecodeReply | None:
         """The answer; None if the process ended over it."""
+        if self._process is not None and self._process.poll() is not None:
+            self.stop()
         process = self._process = self._process or _start()
         assert process.stdin is not None and process.stdout is not None
         watchdog = threading.Timer(self._timeout_s, process.kill)
@@ -113,8 +117,10 @@ class _DecoderProcess:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    # Decoders complain on standard error about every damaged byte; the reply says it once.
+    # Decoders complain on standard error about every damaged byte; the reply says it once. A session of its own, so
+    # that an interrupt from the keyboard does not end a decoder in the middle of a series that is being finished.
     return subprocess.Popen(
         [sys.executable, "-m", "dicom_gateway.reading.decoder_process"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )  # fmt: skip

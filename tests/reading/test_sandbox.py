@@ -55,7 +55,7 @@ def replace_decoder(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
 
 def test_a_crash_of_the_decoder_is_an_error(monkeypatch: pytest.MonkeyPatch, mr_data: Path, sandbox: Sandbox) -> None:
     with monkeypatch.context() as patched:
-        replace_decoder(patched, "import os, sys; sys.stdin.buffer.read(4); os.abort()")
+        replace_decoder(patched, "import os, sys; sys.stdin.buffer.read(4); os.kill(os.getpid(), 11)")
         with pytest.raises(UndecodablePixels):
             sandbox.decode(b"poison", RLELossless, LAYOUT)
     obj = open_object(mr_data / "siemens_trio_transfer_syntaxes" / "4.dcm")
@@ -66,6 +66,16 @@ def test_a_decoder_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_decoder(monkeypatch, "import threading; threading.Event().wait()")
     with Sandbox(timeout_s=0.2) as sandbox, pytest.raises(UndecodablePixels):
         sandbox.decode(b"endless", RLELossless, LAYOUT)
+
+
+def test_a_process_that_ended_meanwhile_is_replaced(mr_data: Path, sandbox: Sandbox) -> None:
+    import psutil
+
+    obj = open_object(mr_data / "siemens_trio_transfer_syntaxes" / "4.dcm")
+    list(stored_frames(obj, decode=sandbox.decode))
+    (child,) = (p for p in psutil.Process().children() if "decoder_process" in " ".join(p.cmdline()))
+    child.kill()
+    assert len(list(stored_frames(obj, decode=sandbox.decode))) == 1
 
 
 def test_closing_ends_the_processes(mr_data: Path) -> None:
