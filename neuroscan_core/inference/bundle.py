@@ -34,8 +34,8 @@ class Reference:
     image_NCHW, logits_NLHW : ndarray of float32
     """
 
-    image_NCHW: npt.NDArray[np.float32]
-    logits_NLHW: npt.NDArray[np.float32]
+    image_NCHW: npt.NDArray[np.float32]  # noqa: N815 - shape suffix
+    logits_NLHW: npt.NDArray[np.float32]  # noqa: N815 - shape suffix
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ class PreparedSlice:
     grid: InPlaneGrid
     offset_mm: float
     is_head_up: bool
-    image_HW: npt.NDArray[np.float32]
+    image_HW: npt.NDArray[np.float32]  # noqa: N815 - shape suffix
     scale: float
 
 

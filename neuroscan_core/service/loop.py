@@ -219,6 +219,7 @@ class SegmentationService:
     def _drop(self, uid: str) -> None:
         self._open.pop(uid, None)
         self._waiting.pop(uid, None)
+        self._masks.release(uid)
         self._feed.forget(uid)
         self._admit_waiting()
 
@@ -288,9 +289,7 @@ class SegmentationService:
                 log.exception("the result could not be made")
                 self._give_up(work, INTERNAL_ERROR, f"The result could not be made: {type(error).__name__}.")
                 self._hand_over(work)
-        del self._open[work.uid]
-        self._feed.forget(work.uid)
-        self._admit_waiting()
+        self._drop(work.uid)
 
     def _give_up(self, work: SeriesWork, code: str, message: str) -> None:
         log.warning("series is given up", code=code, reason=message)

@@ -20,14 +20,16 @@ class MaskLog:
 
     Parameters
     ----------
-    max_series : int
-        Series that are remembered.
+    max_series, max_bytes : int
+        Series that are remembered, and what their label maps may take; those not yet released always stay.
     """
 
-    def __init__(self, max_series: int = 16) -> None:
-        self._max_series = max_series
+    def __init__(self, max_series: int = 16, max_bytes: int = 256 << 20) -> None:
+        self._max_series, self._max_bytes = max_series, max_bytes
+        self._num_bytes = 0
         self._masks: OrderedDict[str, list[MaskReady]] = OrderedDict()
         self._last: dict[str, dict[FrameKey, MaskReady]] = {}
+        self._released: set[str] = set()
         self._lock = threading.Lock()
 
     def append(self, uid: str, mask: SliceMask, latency_ms: float, model: ModelIdentity) -> MaskReady | None:
@@ -41,7 +43,14 @@ class MaskLog:
             ready = MaskReady(uid, len(masks), mask.key, mask.labels_ji, latency_ms, model, revision)
             masks.append(ready)
             last_of_slice[mask.key] = ready
+            self._num_bytes += ready.labels_ji.nbytes
             return ready
+
+    def release(self, uid: str) -> None:
+        """The series is finished: it may be forgotten when room is needed."""
+        with self._lock:
+            self._released.add(uid)
+            self._forget_oldest()
 
     def replay(self, request: ReplayMasks) -> ReplayedMasks:
         """Answer with masks from the one asked for."""
@@ -53,7 +62,13 @@ class MaskLog:
     def _of(self, uid: str) -> tuple[list[MaskReady], dict[FrameKey, MaskReady]]:
         masks = self._masks.setdefault(uid, [])
         self._masks.move_to_end(uid)
-        while len(self._masks) > self._max_series:
-            oldest, _ = self._masks.popitem(last=False)
-            del self._last[oldest]
+        self._released.discard(uid)
         return masks, self._last.setdefault(uid, {})
+
+    def _forget_oldest(self) -> None:
+        self._released &= self._masks.keys()
+        for uid in [uid for uid in self._masks if uid in self._released]:
+            if len(self._masks) <= self._max_series and self._num_bytes <= self._max_bytes:
+                return
+            self._num_bytes -= sum(mask.labels_ji.nbytes for mask in self._masks.pop(uid))
+            del self._last[uid]

@@ -50,11 +50,35 @@ def test_masks_are_replayed_from_where_one_asks() -> None:
     assert log.replay(ReplayMasks("unknown")).masks == ()
 
 
+def num_kept(log: MaskLog, *uids: str) -> list[int]:
+    return [len(log.replay(ReplayMasks(uid)).masks) for uid in uids]
+
+
 def test_only_the_series_used_last_are_remembered() -> None:
     log = MaskLog(max_series=2)
     for uid in ("a", "b", "a", "c"):
-        log.append(uid, mask(uid, 1), 1.0, MODEL)
-    assert [len(log.replay(ReplayMasks(uid)).masks) for uid in ("a", "b", "c")] == [1, 0, 1]
+        log.append(uid, mask("x", 1), 1.0, MODEL)
+        log.release(uid)
+    assert num_kept(log, "a", "b", "c") == [1, 0, 1]
+
+
+def test_masks_of_finished_series_give_way_when_memory_is_short() -> None:
+    log = MaskLog(max_bytes=23)  # a mask here takes 4
+    for uid in ("a", "b", "open", "c"):
+        for n in range(3):
+            log.append(uid, mask(str(n), 1), 1.0, MODEL)
+        if uid != "open":
+            log.release(uid)
+    assert num_kept(log, "a", "b", "open", "c") == [0, 0, 3, 0]
+
+
+def test_masks_of_an_open_series_are_never_forgotten() -> None:
+    log = MaskLog(max_series=1, max_bytes=1)
+    for n in range(9):
+        for uid in ("a", "b"):
+            told = log.append(uid, mask(str(n), 1), 1.0, MODEL)
+            assert told is not None and told.sequence == n
+    assert num_kept(log, "a", "b") == [9, 9]
 
 
 class ScriptedFeed:
