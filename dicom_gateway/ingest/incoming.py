@@ -71,7 +71,7 @@ class IncomingFile:
         """The contents so far, read only."""
         return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
 
-    def link(self, path: Path) -> None:
+    def link(self, path: Path | str) -> None:
         """Give the file a name, beside the temporary one it may have."""
         if self._temporary is not None:
             os.link(self._temporary, path)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import Executor, wait
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +22,7 @@ from dicom_gateway.ingest.incoming import IncomingFile
 from dicom_gateway.ingest.part10 import file_meta
 from dicom_gateway.ingest.sink import IngestSink, StoredObject
 from dicom_gateway.ingest.spool import Spool, storage_errors
+from dicom_gateway.ingest.syncer import Syncer
 from dicom_gateway.journal import Admission, InstanceRecord, Journal
 from neuroscan_core import crashpoints
 from neuroscan_core.config import GatewayConfig
@@ -126,8 +126,8 @@ class Intake:
     Parameters
     ----------
     config : GatewayConfig
-    syncer : Executor
-        Runs what waits for the disk while the journal is written; two jobs for each object at once.
+    syncer : Syncer
+        Runs what waits for the disk while the journal is written.
     clock : callable
         Unix time in seconds.
     registry : CollectorRegistry
@@ -141,7 +141,7 @@ class Intake:
         journal: Journal,
         sink: IngestSink,
         *,
-        syncer: Executor,
+        syncer: Syncer,
         clock: Callable[[], float],
         registry: CollectorRegistry,
     ) -> None:
@@ -254,18 +254,14 @@ class Intake:
             self._set_aside(record, file)
 
     def _make_durable(self, record: InstanceRecord, file: IncomingFile) -> Admission:
-        syncs = [self._syncer.submit(sync) for sync in self._spool.syncs(file, record.path)]
-        try:
-            admission = self._journal.add_instance(record)
-        except StorageError:
-            wait(syncs)
-            self._spool.discard(record.path)
-            raise
-        wait(syncs)
+        syncs = self._syncer.submit(self._spool.syncs(file, record.path))
+        admission: Admission | None = None
         try:
             with storage_errors("sync"):
-                for sync in syncs:
-                    sync.result()
+                try:
+                    admission = self._journal.add_instance(record)
+                finally:
+                    syncs.wait()
         except StorageError:
             if admission is Admission.NEW:
                 self._journal.withdraw(record.sop_uid)

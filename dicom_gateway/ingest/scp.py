@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +18,7 @@ from dicom_gateway.ingest.listener import Listener
 from dicom_gateway.ingest.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_gateway.ingest.sink import IngestSink
 from dicom_gateway.ingest.spool import Spool
+from dicom_gateway.ingest.syncer import Syncer
 from dicom_gateway.ingest.tls import server_context
 from dicom_gateway.journal import Journal
 from neuroscan_core.config import GatewayConfig
@@ -65,7 +65,7 @@ class StorageScp:
         self._config, self._spool = config, spool
         self._tls = None if config.tls is None else server_context(config.tls)
         # A thread for each sync that may wait at once: of contents and of name for every association.
-        self._syncer = ThreadPoolExecutor(2 * config.limits.max_associations, thread_name_prefix="ingest-sync")
+        self._syncer = Syncer(2 * config.limits.max_associations)
         intake = Intake(config, spool, journal, sink, syncer=self._syncer, clock=clock, registry=registry)
         self._services = Services(
             config, _application_entity(config), [*storage_contexts(config.extra_sop_classes), *extra_contexts],
@@ -106,7 +106,7 @@ class StorageScp:
         if self._listener is not None:
             self._listener.stop(drain_s)
             self._listener = None
-        self._syncer.shutdown()
+        self._syncer.stop()
 
     def problems(self) -> list[str]:
         """What keeps objects out at this moment, as sentences."""
