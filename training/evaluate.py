@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from neuroscan_core.pipeline.postprocess import remove_small_components
 from training.data.cache import CachedCase, SliceCache
 from training.data.cases import BRATS, LGG
 from training.inference import onnx_predictor, predict_case
 from training.metrics import bootstrap_ci95, hd95_mm, overlap
 from training.pictures import save_case_picture
-from training.postprocessing import remove_small_components
 
 # Slices, rows, columns. LGG records no spacing; 5 mm stands in for component volumes.
 SPACING_MM = {BRATS: (1.0, 1.0, 1.0), LGG: (5.0, 1.0, 1.0)}
@@ -64,7 +64,7 @@ class Postprocessing:
         """Return the mask of a volume."""
         voxel_ml = float(np.prod(SPACING_MM[dataset])) / 1000.0
         mask = probability_SHW > self.threshold
-        return remove_small_components(mask, voxel_ml, self.min_component_ml)
+        return remove_small_components(mask, voxel_ml, self.min_component_ml)[0]
 
 
 def read_postprocessing(bundle: Path) -> Postprocessing:

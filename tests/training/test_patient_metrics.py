@@ -11,7 +11,6 @@ pytest.importorskip("scipy", reason="the `training` extra is not installed")
 from training.evaluate import Postprocessing, choose_postprocessing, evaluate_bundle
 from training.metrics import bootstrap_ci95, hd95_mm, overlap
 from training.pictures import comparison_row, save_case_picture
-from training.postprocessing import remove_small_components
 
 
 @pytest.fixture
@@ -62,18 +61,12 @@ def test_interval_holds_the_mean_and_is_repeatable():
     assert bootstrap_ci95([0.5]) == (0.5, 0.5)
 
 
-def test_small_components_are_removed_and_large_ones_kept(truth):
-    mask = truth.copy()
-    mask[5, 30, 30] = True
-    cleaned = remove_small_components(mask, voxel_ml=0.001, min_component_ml=0.1)
-    np.testing.assert_array_equal(cleaned, truth)
-    np.testing.assert_array_equal(remove_small_components(mask, 0.001, 0.0), mask)
-
-
-def test_component_may_touch_by_a_corner():
-    mask = np.zeros((2, 4, 4), dtype=bool)
-    mask[0, 0, 0] = mask[1, 1, 1] = True
-    assert remove_small_components(mask, 1.0, 2.0).sum() == 2
+def test_postprocessing_removes_what_is_smaller_than_the_limit(truth):
+    """One voxel of 0.001 ml goes, 128 voxels stay."""
+    probability = truth.astype(np.float32)
+    probability[5, 30, 30] = 1.0
+    np.testing.assert_array_equal(Postprocessing(0.5, 0.1).apply(probability, "brats"), truth)
+    assert Postprocessing(0.5, 0.0).apply(probability, "brats").sum() == truth.sum() + 1
 
 
 def test_choice_is_the_best_on_the_given_cases(small_cache):
