@@ -136,6 +136,8 @@ class NumberedFeed(ABC):
         deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while not self.is_closed:
             with self._lock:
+                if self._is_closed:
+                    return None
                 self._collect()
                 self._drain()
                 self._ask()
@@ -251,6 +253,8 @@ class NumberedFeed(ABC):
         series.is_settled = not asked.was_open
         if series.is_behind:
             self._postpone(series)
+        else:
+            series.backoff_s = 0.0
 
     def _take_refusal(self, series: SeriesSequence | None, error: BusError) -> None:
         self.statistics.num_failed_replays += 1
@@ -258,8 +262,9 @@ class NumberedFeed(ABC):
             return
         if not series.backoff_s:
             log.warning("replay refused", series=series.series_instance_uid, error=str(error))
-        series.should_check = False
-        series.is_settled = True
+        if series.backoff_s >= MAX_BACKOFF_S:  # what is known to be missing is asked for for ever, a guess is not
+            series.should_check = False
+            series.is_settled = True
         self._postpone(series)
 
     def _postpone(self, series: SeriesSequence) -> None:
@@ -323,9 +328,10 @@ class NumberedFeed(ABC):
 
     def close(self) -> None:
         """Stop; a waiting `receive` returns None. A request under way ends by its time-out, or with the bus."""
-        self._is_closed = True
+        with self._lock:  # the receiver must not ask an asker that is shut down
+            self._is_closed = True
+            self._asker.shutdown(wait=False, cancel_futures=True)
         self._subscription.close()
-        self._asker.shutdown(wait=False, cancel_futures=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

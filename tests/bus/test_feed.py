@@ -6,7 +6,9 @@ import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 
 import pytest
 
@@ -238,6 +240,50 @@ def test_close_ends_a_waiting_receive(open_bus: OpenBus) -> None:
     assert feed.receive(None) is None
     assert feed.is_closed
     closer.join()
+
+
+def hang(is_asked: threading.Event, release: threading.Event, _: ReplaySeries) -> ReplayedEvents:
+    is_asked.set()
+    release.wait(PATIENCE_S)
+    return ReplayedEvents()
+
+
+def test_close_in_the_middle_of_a_replay_ends_receive() -> None:
+    for _ in range(20):
+        with InMemoryBus() as bus:
+            is_asked, release = threading.Event(), threading.Event()
+
+            with bus.serve(ReplaySeries, partial(hang, is_asked, release)), ThreadPoolExecutor(1) as pool:
+                feed = SeriesFeed(bus)
+                receiving = pool.submit(feed.receive, None)
+                bus.publish(slice_received("1.2", 3))
+                assert is_asked.wait(PATIENCE_S)
+                release.set()
+                feed.close()
+                assert receiving.result(PATIENCE_S) is None
+
+
+def test_a_check_that_is_refused_for_a_moment_is_made_again() -> None:
+    clock, bus = Clock(), InMemoryBus()
+    gateway = FakeGateway(bus)
+    refusals = iter([True, True, True])
+
+    def replay(request: ReplaySeries) -> ReplayedEvents:
+        if next(refusals, False):
+            raise JournalError("The journal cannot be read.")
+        return gateway.replay(request)
+
+    with bus, bus.serve(ReplaySeries, replay), SeriesFeed(bus, clock=clock) as feed:
+        gateway.tell(*whole_series("1.2", 2)[:-1])
+        take(feed, 3)
+        gateway.keep(SeriesRejected("1.2", 3, RejectionCode.GANTRY_TILT, "Tilted."))
+        gateway.closed.add("1.2")
+        gateway.beat()
+        event = None
+        while event is None and clock.now_s < 100:
+            clock.now_s += 0.05
+            event = feed.receive(0.005)
+        assert isinstance(event, SeriesRejected)
 
 
 def test_close_of_the_bus_ends_a_waiting_receive(open_bus: OpenBus) -> None:
