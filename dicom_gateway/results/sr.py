@@ -148,7 +148,8 @@ def _groups(content: ReportContent, label: Label, measured: RegionMeasurement) -
     groups = [_region(content, label, size)]
     if measured.diameter is not None:
         diameters = _diameters(content, measured.diameter)
-        groups.append(sr.MeasurementsAndQualitativeEvaluations(**_about(content, label), measurements=diameters))
+        about = {key: value for key, value in _about(content, label).items() if key != "algorithm_id"}  # said once
+        groups.append(sr.MeasurementsAndQualitativeEvaluations(**about, measurements=diameters))
     return groups
 
 
@@ -237,15 +238,13 @@ def _observer(content: ReportContent) -> sr.ObservationContext:
 
 
 def _evidence(content: ReportContent) -> list[Dataset]:
-    """Objects that the content refers to; the first gives patient and study."""
+    """Objects that the content refers to; the first, as an MR image that highdicom knows, gives patient and study."""
     evidence = []
     used = {m.diameter.key for m in content.segmentation.measurements if m.diameter is not None}
     middle = content.slices[len(content.slices) // 2].key
     for source in content.slices:
         if source.key in used or source.key == middle:
-            header = provenance.bare_header(source)
-            provenance.replace(header, SOPClassUID=source.sop_class_uid)
-            evidence.append(header)
+            evidence.append(provenance.bare_header(source))
     if content.seg is not None:
         seg = Dataset()
         seg.StudyInstanceUID = content.slices[0].header.StudyInstanceUID
@@ -267,3 +266,8 @@ def _finish(result: Dataset, content: ReportContent) -> None:
         at_s=content.at_s,
     )
     provenance.add_equipment(result, content.identity.model, content.at_s)
+    classes = {source.key.sop_instance_uid: source.sop_class_uid for source in content.slices}
+    for series in result.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence:
+        for item in series.ReferencedSOPSequence:
+            uid = item.ReferencedSOPInstanceUID
+            item.ReferencedSOPClassUID = classes.get(uid, item.ReferencedSOPClassUID)

@@ -100,6 +100,19 @@ def test_no_finding_is_a_report_with_volume_zero(make_writer: MakeWriter, tmp_pa
         assert said[codes.DCM.PresenceOfProperty] == codes.SCT.Absent
 
 
+def test_evidence_names_every_object_with_its_own_class(make_writer: MakeWriter, tmp_path: Path) -> None:
+    series = enhanced_series()
+    ds = pydicom.dcmread(report_of(make_writer(series), series, tmp_path))
+    (study,) = ds.CurrentRequestedProcedureEvidenceSequence
+    named = {
+        str(item.ReferencedSOPInstanceUID): str(item.ReferencedSOPClassUID)
+        for one in study.ReferencedSeriesSequence
+        for item in one.ReferencedSOPSequence
+    }
+    seg = pydicom.dcmread(next(tmp_path.glob("*/*SEG*.dcm")))
+    assert named == {str(o.SOPInstanceUID): str(o.SOPClassUID) for o in (series.datasets[0], seg)}
+
+
 def test_report_names_model_and_intended_use(make_writer: MakeWriter, tmp_path: Path) -> None:
     series = classic_series()
     said = texts(pydicom.dcmread(report_of(make_writer(series), series, tmp_path)))

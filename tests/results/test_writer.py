@@ -175,6 +175,33 @@ def test_odd_and_missing_patient_values_are_kept_as_they_are(make_writer: MakeWr
         assert_valid(tmp_path / record.path)
 
 
+@pytest.mark.filterwarnings("ignore")  # pydicom says what is wrong with these values; here they have to pass
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"SpecificCharacterSet": "ISO-IR 100"},
+        {"PatientSex": "U"},
+        {"StudyDate": "2024-01-02"},
+        {"PatientBirthDate": "unknown"},
+        {"Manufacturer": ""},
+        {"Manufacturer": "x" * 80, "InstitutionName": "y" * 80, "StationName": "z" * 30},
+        {"SliceThickness": ""},
+        {"PatientID": None, "PatientName": None, "StudyDate": None, "AccessionNumber": None, "SeriesNumber": None},
+        {"PositionReferenceIndicator": None},
+        {"AcquisitionDateTime": "yesterday"},
+        {"LossyImageCompression": "01", "LossyImageCompressionRatio": "10.0"},
+        {"SOPClassUID": "1.2.3.4"},
+    ],
+    ids=lambda header: next(iter(header)),
+)
+def test_a_value_that_the_standard_forbids_does_not_lose_the_result(
+    header: dict[str, object], make_writer: MakeWriter
+) -> None:
+    series = classic_series(**header)
+    records = make_writer(series).write(series.completed(), series.result(), card(), ALL)
+    assert [record.kind for record in records] == ["SEG", "SEG", "SEG", "SR"]
+
+
 def test_no_space_is_said_and_leaves_nothing_behind(
     make_writer: MakeWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
