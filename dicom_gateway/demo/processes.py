@@ -126,9 +126,12 @@ def running_node(folder: Path, destination: dict[str, Any]) -> Iterator[NodeProc
         "destinations": [destination],
     }
     config_path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    command = [sys.executable, "-m", "neuroscan_core.cli", "up", "-c", str(config_path)]
+    # Under supervision the node ends with this process, however that ends; Ctrl-C is passed on in order, by us.
+    command = [sys.executable, "-m", "neuroscan_core.cli", "up", "-c", str(config_path), "--supervised"]
     with log_path.open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
     node = NodeProcess(process, port, f"http://127.0.0.1:{page_port}", log_path)
     try:
         wait_until(lambda: _is_ready(node), START_TIMEOUT_S, lambda: _not_ready(node))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -29,4 +30,5 @@ def demo(
     from neuroscan_core.log import configure_logging
 
     configure_logging(LogConfig(level="warning"), process="demo")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run_demo(DemoOptions(dicom, pacs, slices, pace, output, hold), Console())

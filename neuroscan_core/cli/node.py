@@ -31,13 +31,13 @@ def is_supervised() -> bool:
     return "--supervised" in sys.argv
 
 
-def up(config: ConfigFile = None) -> None:
+def up(config: ConfigFile = None, supervised: Supervised = False) -> None:
     """Run the whole node: gateway, segmenter and status page; restart what crashes."""
     from neuroscan_core.node import announce_ready, process_specs
     from neuroscan_core.supervise import Supervisor
 
     node = _begin(config, "supervisor")
-    stopping = stop_on_signals()
+    stopping = stop_on_signals(supervised)
     threading.Thread(target=announce_ready, args=(node, stopping), name="announce-ready", daemon=True).start()
     raise typer.Exit(Supervisor(process_specs(node, config)).run(stopping))
 

@@ -28,9 +28,11 @@ from neuroscan_core.domain.events import (
     SliceReceived,
 )
 from neuroscan_core.domain.volume import FrameKey
+from neuroscan_core.viewer.picture import grey_levels
 
 MAX_SERIES = 50
-MAX_HELD_SLICES = 24  # a mask follows its slice by one or two slices; more are kept for a segmenter that lags
+MAX_HELD_BYTES = 32 << 20  # per series: grey pictures of slices whose masks are not there yet, 500 of 256x256
+MAX_EARLY_MASKS = 64  # masks and slices come from two processes, so that a mask may overtake its slice
 ENDED_STATES = frozenset({"delivered", "committed", "purged", "rejected", "failed", "dead-letter", "ignored"})
 
 
@@ -40,11 +42,12 @@ class Overlay:
 
     Parameters
     ----------
-    pixels_ji : ndarray of float32, shape (rows, columns)
+    pixels_ji : ndarray of uint8, shape (rows, columns)
+        Grey values.
     labels_ji : ndarray of uint8, shape (rows, columns)
     """
 
-    pixels_ji: npt.NDArray[np.float32]
+    pixels_ji: npt.NDArray[np.uint8]
     labels_ji: npt.NDArray[np.uint8]
 
 
@@ -67,7 +70,9 @@ class _Series:
     masks: dict[FrameKey, int] = field(default_factory=dict)
     latencies_ms: list[float] = field(default_factory=list)
     deliveries: dict[tuple[str, str], ResultDelivered] = field(default_factory=dict)
-    held: OrderedDict[FrameKey, npt.NDArray[np.float32]] = field(default_factory=OrderedDict)
+    held: OrderedDict[FrameKey, npt.NDArray[np.uint8]] = field(default_factory=OrderedDict)
+    held_bytes: int = 0
+    early_masks: dict[FrameKey, npt.NDArray[np.uint8]] = field(default_factory=dict)
     overlay: Overlay | None = None
     overlay_area: int = -1
     overlay_number: int = 0
@@ -149,6 +154,8 @@ class Board:
         series.num_slices = max(series.num_slices, progress.num_slices)
         if series.state in ENDED_STATES:
             series.held.clear()
+            series.early_masks.clear()
+            series.held_bytes = 0
 
     def _apply_gateway(self, series: _Series, event: SeriesEvent) -> None:
         if isinstance(event, SeriesOpened):
@@ -157,9 +164,7 @@ class Board:
         elif isinstance(event, SliceReceived):
             series.seen.add(event.key)
             series.num_slices = max(series.num_slices, len(series.seen))
-            series.held[event.key] = event.pixels_ji
-            while len(series.held) > MAX_HELD_SLICES:
-                series.held.popitem(last=False)
+            self._hold(series, event)
         elif isinstance(event, SeriesCompleted):
             series.num_slices = series.num_expected = len(event.manifest)
             series.version = event.version
@@ -167,6 +172,20 @@ class Board:
                 series.state = "complete"
         elif isinstance(event, SeriesRejected):
             series.state, series.reason, series.remedy = "rejected", event.message, event.remedy
+
+    def _hold(self, series: _Series, event: SliceReceived) -> None:
+        if event.key in series.held:
+            return
+        early = series.early_masks.pop(event.key, None)
+        if early is not None:
+            _draw(series, grey_levels(event.pixels_ji), early)
+        if event.key in series.masks:
+            return
+        series.held[event.key] = grey_levels(event.pixels_ji)
+        series.held_bytes += series.held[event.key].nbytes
+        while series.held_bytes > MAX_HELD_BYTES:
+            _, dropped = series.held.popitem(last=False)
+            series.held_bytes -= dropped.nbytes
 
     def _add_mask(self, series: _Series, mask: MaskReady) -> None:
         if series.masks.get(mask.key, -1) >= mask.revision:
@@ -176,11 +195,18 @@ class Board:
         series.latencies_ms.append(mask.latency_ms)
         series.model = mask.model.name
         pixels_ji = series.held.get(mask.key)
-        area = int(np.count_nonzero(mask.labels_ji))
-        if pixels_ji is not None and area >= max(series.overlay_area, 0):
-            series.overlay = Overlay(pixels_ji, mask.labels_ji)
-            series.overlay_area = area
-            series.overlay_number += 1
+        if pixels_ji is not None:
+            _draw(series, pixels_ji, mask.labels_ji)
+        elif len(series.early_masks) < MAX_EARLY_MASKS:
+            series.early_masks[mask.key] = mask.labels_ji
+
+
+def _draw(series: _Series, pixels_ji: npt.NDArray[np.uint8], labels_ji: npt.NDArray[np.uint8]) -> None:
+    """Show this slice if no slice with a larger mask was shown before."""
+    area = int(np.count_nonzero(labels_ji))
+    if area >= series.overlay_area:
+        series.overlay, series.overlay_area = Overlay(pixels_ji, labels_ji), area
+        series.overlay_number += 1
 
 
 def _as_json(series: _Series) -> dict[str, Any]:
