@@ -20,8 +20,8 @@ from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
 from neuroscan_core.phantom import Weighting, head_phantom
 from neuroscan_core.pipeline.streaming import StreamingSegmenter, segment_windows
 
-NUM_SLICES = 60
-ROUNDS = 3
+NUM_SLICES = 155
+ROUNDS = 2
 
 
 def measure(*, num_slices: int = NUM_SLICES, rounds: int = ROUNDS) -> dict[str, Any]:

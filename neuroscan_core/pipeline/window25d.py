@@ -78,7 +78,9 @@ def prepare_slice(source: Slice, card: ModelCard) -> PreparedSlice:
         tolerance=card.spacing_tolerance,
     )
     image_HW = grid.to_model(source.pixels_ji)
-    if not math.isfinite(float(image_HW.sum(dtype=np.float64))):
+    with np.errstate(invalid="ignore", over="ignore"):
+        is_finite = math.isfinite(float(image_HW.sum()))
+    if not is_finite:
         np.nan_to_num(image_HW, copy=False, posinf=0.0, neginf=0.0)
     return PreparedSlice(
         source.key, grid, geometry.offset_mm, bool(geometry.normal[2] > 0), image_HW, slice_scale(image_HW)

@@ -231,7 +231,7 @@ def test_air_is_not_shown_to_the_network() -> None:
 def test_values_that_are_no_numbers_do_not_spread() -> None:
     volume = random_volume(stack_geometry(5))
     volume.voxels_kji[2, 3, 3] = np.nan
-    volume.voxels_kji[2, 4, 4] = np.inf
+    volume.voxels_kji[2, 4, 4], volume.voxels_kji[2, 5, 5] = np.inf, -np.inf
     segmentation = segment_volume(volume, CheapEngine(), check=accept_anything)
     assert segmentation.labels_kji[2].sum() > 50
 
