@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -62,16 +63,17 @@ class SliceGeometry:
         if min(self.spacing_mm) <= 0 or min(self.shape) <= 0:
             raise SeriesRejection(RejectionCode.MISSING_GEOMETRY, "Pixel spacing and image size must be positive.")
 
-    @property
+    @cached_property
     def normal(self) -> npt.NDArray[np.float64]:
         """Unit normal of the slice, shape (3,)."""
-        n = np.cross(self.orientation[:3], self.orientation[3:])
-        return np.asarray(n / np.linalg.norm(n))
+        (a, b, c), (d, e, f) = self.orientation[:3], self.orientation[3:]
+        n = np.array((b * f - c * e, c * d - a * f, a * e - b * d))
+        return np.asarray(n / np.sqrt(n @ n))
 
     @property
     def offset_mm(self) -> float:
         """Signed distance of the slice from the origin along its normal."""
-        return float(np.dot(self.normal, self.position_mm))
+        return float(self.normal @ self.position_mm)
 
     @property
     def plane(self) -> Plane:
@@ -178,17 +180,15 @@ class StackGeometry:
 
 
 def _check_same_grid(first: SliceGeometry, other: SliceGeometry) -> None:
-    if not first.is_parallel_to(other):
+    if other.orientation != first.orientation and not first.is_parallel_to(other):
         angle = np.degrees(np.arccos(np.clip(abs(float(first.normal @ other.normal)), -1, 1)))
         code = RejectionCode.MIXED_ORIENTATION if angle > 20 else RejectionCode.NON_PARALLEL
         raise SeriesRejection(code, f"Slices of the series are not parallel: up to {angle:.1f} degrees apart.")
-    same_spacing = np.allclose(first.spacing_mm, other.spacing_mm, rtol=1e-3)
+    same_spacing = other.spacing_mm == first.spacing_mm or np.allclose(first.spacing_mm, other.spacing_mm, rtol=1e-3)
     if first.shape != other.shape or not same_spacing:
         raise SeriesRejection(RejectionCode.MIXED_GEOMETRY, "Slices of the series differ in size or pixel spacing.")
     if first.frame_of_reference_uid != other.frame_of_reference_uid:
-        raise SeriesRejection(
-            RejectionCode.MIXED_GEOMETRY, "Slices of the series lie in different frames of reference."
-        )
+        raise SeriesRejection(RejectionCode.MIXED_GEOMETRY, "Slices of the series lie in different frames of reference.")
 
 
 def _check_no_shear(slices: Sequence[SliceGeometry]) -> None:
