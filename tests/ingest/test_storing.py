@@ -451,3 +451,15 @@ def test_after_kill_9_every_acknowledged_object_is_there_exactly_once(point: str
         spool = Spool(tmp_path / "spool")
         assert all(spool.is_intact(record) for record in records)
         assert len(list((tmp_path / "spool" / "series").rglob("*.dcm"))) == len(images)
+
+
+def test_a_series_whose_folder_was_purged_is_taken_again(node: Node) -> None:
+    ds, later = mr_image(SeriesInstanceUID="1.2.3"), mr_image(SeriesInstanceUID="1.2.3")
+    with Peer(node.address) as peer:
+        assert peer.store(ds)[0] == statuses.SUCCESS
+        node.journal.forget_instances("1.2.3")
+        node.sink.objects[0].path.unlink()
+        node.sink.objects[0].path.parent.rmdir()
+        assert peer.store(later)[0] == statuses.SUCCESS
+        assert peer.store(ds)[0] == statuses.SUCCESS
+    assert {path.stem for path in node.files()} == {ds.SOPInstanceUID, later.SOPInstanceUID}
