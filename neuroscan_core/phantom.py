@@ -54,7 +54,7 @@ TUMOUR = (Tissue.OEDEMA, Tissue.ENHANCING, Tissue.NECROSIS)
 
 # Brightness relative to white matter = 100, in the order of `Tissue`.
 _BRIGHTNESS: dict[Weighting, tuple[int, ...]] = {
-    Weighting.FLAIR: (0, 215, 75, 14, 70, 18, 118, 100, 16, 205, 190, 120),
+    Weighting.FLAIR: (0, 215, 75, 14, 70, 18, 112, 100, 16, 205, 190, 125),
     Weighting.T1: (0, 175, 80, 12, 125, 28, 76, 100, 30, 66, 70, 42),
     Weighting.T1CE: (0, 175, 88, 12, 125, 28, 78, 100, 30, 66, 185, 42),
     Weighting.T2: (0, 150, 50, 12, 80, 235, 128, 100, 230, 200, 160, 225),
@@ -88,7 +88,7 @@ class HeadPhantom:
         """Volume of the whole tumour."""
         return float(self.tumour_kji.sum()) * self.geometry.voxel_volume_ml
 
-    def image(self, weighting: Weighting, *, noise: float = 0.025, bias: float = 0.15) -> npt.NDArray[np.uint16]:
+    def image(self, weighting: Weighting, *, noise: float = 0.025, bias: float = 0.08) -> npt.NDArray[np.uint16]:
         """Stored values of one sequence.
 
         Parameters
@@ -217,12 +217,12 @@ class _Anatomy:
         """Grey matter along the surface and along folds that reach inwards from it."""
         out[depth_mm > -2.5] = Tissue.CSF
         folds = np.abs(self._noise(9))
-        reach = np.clip((21.0 - depth_mm) / 21.0, 0.0, 1.0)
+        reach = np.clip((26.0 - depth_mm) / 26.0, 0.0, 1.0)
         fissure_mm = np.abs(self._x + 1.5 * self._noise(35))
-        deep = self._ellipsoid((0, 5, 6), (34, 40, 24)) < 1
+        deep = self._ellipsoid((0, 5, 10), (30, 38, 16)) < 1
         out[depth_mm > 0] = Tissue.WHITE
         out[(depth_mm > 0) & ((depth_mm < 3.2) | ((folds < 0.55 * reach) & ~deep))] = Tissue.GREY
-        out[(depth_mm > 0) & (folds < 0.14 * reach) & (depth_mm < 16) & ~deep] = Tissue.CSF
+        out[(depth_mm > 0) & (folds < 0.16 * reach) & (depth_mm < 18) & ~deep] = Tissue.CSF
         between = (depth_mm > 0) & ((self._z > 22) | (np.abs(self._y - 5) > 48)) & (self._z > -20)
         out[between & (fissure_mm < 3.8)] = Tissue.GREY
         out[between & (fissure_mm < 1.1)] = Tissue.CSF
@@ -230,6 +230,10 @@ class _Anatomy:
         for side in (-1, 1):
             for x, y, z, a, b, c in nuclei:
                 out[self._ellipsoid((side * x, y, z), (a, b, c), side * 12) < 1] = Tissue.GREY
+        sylvian_mm = np.abs(self._z - 2.0 - 0.3 * (self._y + 12.0) + 2.0 * self._noise(25))
+        insula = (depth_mm > 0) & (np.abs(self._x) > 30) & (np.abs(self._y + 10) < 26)
+        out[insula & (sylvian_mm < 5.0)] = Tissue.GREY
+        out[insula & (sylvian_mm < 1.8)] = Tissue.CSF
         self._paint_hindbrain(out, depth_mm)
 
     def _paint_hindbrain(self, out: npt.NDArray[np.uint8], depth_mm: Field) -> None:
