@@ -51,7 +51,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
     attempts INTEGER NOT NULL DEFAULT 0, next_attempt_at_s REAL NOT NULL, last_error TEXT NOT NULL DEFAULT '',
     transaction_uid TEXT NOT NULL DEFAULT '', delivered_at_s REAL, committed_at_s REAL, UNIQUE (sop_uid, destination));
 CREATE INDEX IF NOT EXISTS due_deliveries ON deliveries (state, next_attempt_at_s);
-CREATE TABLE IF NOT EXISTS audit (at_s REAL NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS audit (
+    at_s REAL NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL);
 """
 
 
@@ -242,7 +243,7 @@ class Journal:
         except sqlite3.Error as exc:
             raise JournalError(
                 f"The journal {path} cannot be opened: {exc}.",
-                remedy="Check its folder and rights; if it is damaged, move it away: spooled objects are journaled again.",
+                remedy="Check its folder and rights. If it is damaged, move it away: what is in the spool is journaled again.",
             ) from exc
 
     def _connect(self) -> sqlite3.Connection:
@@ -375,7 +376,8 @@ class Journal:
 
     def instances(self, series_uid: str) -> list[InstanceRecord]:
         """Objects of a series in order of receipt."""
-        return [_instance(row) for row in self._read(_INSTANCES + " WHERE i.series_uid = ? ORDER BY i.id", (series_uid,))]
+        rows = self._read(_INSTANCES + " WHERE i.series_uid = ? ORDER BY i.id", (series_uid,))
+        return [_instance(row) for row in rows]
 
     def unassembled(self) -> list[InstanceRecord]:
         """Objects that were received but whose events are not written yet, in order of receipt."""
@@ -401,7 +403,7 @@ class Journal:
         events: Sequence[EventRecord] = (),
         *,
         assembled: Sequence[str] = (),
-        **changes: Any,  # noqa: ANN401 - values of columns of the series table
+        **changes: Any,
     ) -> int:
         """Append events, mark objects as assembled and change columns of the series, all or nothing.
 
@@ -468,7 +470,8 @@ class Journal:
             (series_uid, from_sequence, limit),
         )
         return [
-            EventRecord(row["kind"], row["sop_uid"], row["frame_number"], row["payload"], row["sequence"]) for row in rows
+            EventRecord(row["kind"], row["sop_uid"], row["frame_number"], row["payload"], row["sequence"])
+            for row in rows
         ]
 
     def num_events(self, series_uid: str) -> int:
@@ -485,7 +488,7 @@ class Journal:
         deliveries: Sequence[tuple[str, str]],
         *,
         now_s: float,
-        **changes: Any,  # noqa: ANN401 - values of columns of the series table
+        **changes: Any,
     ) -> bool:
         """Make results and their deliveries durable together with the new state of the series.
 
@@ -562,7 +565,7 @@ class Journal:
     def update_delivery(
         self,
         delivery_id: int,
-        **changes: Any,  # noqa: ANN401 - values of columns of the deliveries table
+        **changes: Any,
     ) -> None:
         """Change columns of a delivery: state, attempts, next_attempt_at_s, last_error, transaction_uid, ..."""
         assert changes and set(changes) <= _DELIVERY_COLUMNS, changes

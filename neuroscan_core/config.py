@@ -57,7 +57,7 @@ class GatewayConfig(Section):
     """The DICOM storage SCP."""
 
     ae_title: AETitle = Field("NEUROSCAN", description="AE title of this node.")
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a scanner is another machine
+    host: str = Field("0.0.0.0", description="Address to listen on.")
     port: Port = Field(11112, description="Port to listen on.")
     allow: AllowConfig = AllowConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -79,7 +79,7 @@ class LossyPolicy(str, Enum):
 class SeriesConfig(Section):
     """When a series is complete, and what makes it unfit."""
 
-    quiet_s: float = Field(10.0, gt=0, description="Silence after which a series without gaps is complete, last resort.")
+    quiet_s: float = Field(10.0, gt=0, description="Silence after which a gapless series is complete, last resort.")
     give_up_s: float = Field(120.0, gt=0, description="Silence after which a series with gaps is judged as it is.")
     complete_on_release: bool = Field(True, description="Release of the last association completes a gapless series.")
     complete_on_count: bool = Field(True, description="The announced number of images completes a series.")
@@ -258,7 +258,7 @@ def load_config(path: Path | None) -> NodeConfig:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise ConfigurationError(f"Cannot read {path}: {exc.strerror}.", remedy="Check the path and its rights.") from exc
+        raise ConfigurationError(f"Cannot read {path}: {exc.strerror}.", remedy="Check path and rights.") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{path} is not YAML: {exc}.", remedy="Mend the line that it names.") from exc
     return parse_config(raw or {}, source=str(path))

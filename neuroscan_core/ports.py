@@ -22,7 +22,7 @@ class Subscription(Protocol):
     """A stream of events, in the order of publication per publisher. May miss events; see `bus.feed`."""
 
     def receive(self, timeout_s: float | None = None) -> Event | None:
-        """Wait for the next event; None after `timeout_s` without one (never, if `timeout_s` is None) or after close."""
+        """Wait for the next event; None after `timeout_s` without one (None: for ever) or after close."""
         ...
 
     def close(self) -> None:

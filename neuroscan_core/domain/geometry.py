@@ -188,7 +188,7 @@ def _check_same_grid(first: SliceGeometry, other: SliceGeometry) -> None:
     if first.shape != other.shape or not same_spacing:
         raise SeriesRejection(RejectionCode.MIXED_GEOMETRY, "Slices of the series differ in size or pixel spacing.")
     if first.frame_of_reference_uid != other.frame_of_reference_uid:
-        raise SeriesRejection(RejectionCode.MIXED_GEOMETRY, "Slices of the series lie in different frames of reference.")
+        raise SeriesRejection(RejectionCode.MIXED_GEOMETRY, "Slices of the series have different frames of reference.")
 
 
 def _check_no_shear(slices: Sequence[SliceGeometry]) -> None:
