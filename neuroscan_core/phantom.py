@@ -230,8 +230,9 @@ class _Anatomy:
         for side in (-1, 1):
             for x, y, z, a, b, c in nuclei:
                 out[self._ellipsoid((side * x, y, z), (a, b, c), side * 12) < 1] = Tissue.GREY
-        sylvian_mm = np.abs(self._z - 2.0 - 0.3 * (self._y + 12.0) + 2.0 * self._noise(25))
-        insula = (depth_mm > 0) & (np.abs(self._x) > 30) & (np.abs(self._y + 10) < 26)
+        sylvian_mm = np.abs(self._y + 10.0 - 0.8 * (self._z - 2.0) + 2.0 * self._noise(25))
+        sides = [self._ellipsoid((side * 50, -10, 2), (22, 26, 18)) for side in (-1, 1)]
+        insula = (depth_mm > 0) & (np.minimum(*sides) < 1)
         out[insula & (sylvian_mm < 5.0)] = Tissue.GREY
         out[insula & (sylvian_mm < 1.8)] = Tissue.CSF
         self._paint_hindbrain(out, depth_mm)

@@ -1,0 +1,59 @@
+"""The repository as a pip project and as an ament_python package."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import neuroscan_core
+
+
+def test_both_package_systems_state_the_same_name_version_and_licence(repository: Path) -> None:
+    package = ElementTree.parse(repository / "package.xml").getroot()
+    assert package.findtext("name") == "neuroscan" == (repository / "resource").joinpath("neuroscan").name
+    assert package.findtext("version") == neuroscan_core.__version__
+    assert package.findtext("license") == "Apache-2.0"
+    assert package.findtext("export/build_type") == "ament_python"
+
+
+def test_listed_data_files_exist(repository: Path) -> None:
+    text = (repository / "pyproject.toml").read_text()
+    section = text.partition("[tool.setuptools.data-files]")[2].partition("\n[")[0]
+    listed = re.findall(r'"([^"]+)"', " ".join(line.partition("=")[2] for line in section.splitlines()))
+    assert {"package.xml", "resource/neuroscan", "pyproject.toml", "README.md"} <= set(listed)
+    assert all((repository / name).is_file() for name in listed)
+
+
+def test_base_installation_needs_no_torch(repository: Path) -> None:
+    text = (repository / "pyproject.toml").read_text()
+    base = text.partition("dependencies = [")[2].partition("\n]")[0]
+    assert "torch" not in base and "tensorrt" not in base
+
+
+def test_no_folder_of_the_repository_shadows_the_launch_package_of_ros(repository: Path) -> None:
+    assert not (repository / "launch" / "__init__.py").exists()
+
+
+def test_make_help_lists_the_promised_targets(repository: Path) -> None:
+    result = subprocess.run(["make", "help"], cwd=repository, capture_output=True, text=True, timeout=60, check=True)
+    for target in ("demo", "test", "test-all", "bench", "lint"):
+        assert re.search(rf"^make {target} ", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_models_and_the_status_page(repository: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path), str(repository)]
+    subprocess.run(command, timeout=300, check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in ("models/mobilenetv2-unet-flair/model.onnx", "models/mobilenetv2-unet-flair/model.yaml",
+                   "viewer/static/index.html", "py.typed"):  # fmt: skip
+        assert f"neuroscan_core/{wanted}" in names
+    assert any(name.endswith("data/share/ament_index/resource_index/packages/neuroscan") for name in names)
+    assert not any(name.startswith("tests/") for name in names)
