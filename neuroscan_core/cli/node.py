@@ -136,7 +136,10 @@ def _begin(config: Path | None, process: str, crash_at: str | None = None) -> No
     configure_logging(node.log, process=process)
     if crash_at:
         point, _, count = crash_at.partition(":")
-        crashpoints.arm(point, after=int(count or 1))
+        try:
+            crashpoints.arm(point, after=int(count or 1))
+        except ValueError as exc:
+            raise typer.BadParameter(str(exc), param_hint="--crash-at") from exc
     return node
 
 
