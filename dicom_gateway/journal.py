@@ -243,7 +243,7 @@ class Journal:
         except sqlite3.Error as exc:
             raise JournalError(
                 f"The journal {path} cannot be opened: {exc}.",
-                remedy="Check folder and rights. If it is damaged, move it away: what is in the spool is journaled again.",
+                remedy="Check folder and rights. If it is damaged, move it away: the spool is journaled again.",
             ) from exc
 
     def _connect(self) -> sqlite3.Connection:
