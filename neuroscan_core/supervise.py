@@ -115,14 +115,17 @@ class Supervisor:
         return 0 if is_usable and has_drained else 1
 
     def tick(self) -> bool:
-        """Look at every process once; False where one ended with `EXIT_UNUSABLE`."""
+        """Look at every process once; False where one ended with `EXIT_UNUSABLE` at its first start.
+
+        Later the configuration has proved itself: what is in the way then, such as a port, may go away.
+        """
         for kept in self._kept:
             if kept.child is None:
                 if self._clock() >= kept.restart_at_s:
                     self._launch(kept)
                 continue
             status = kept.child.poll()
-            if status == EXIT_UNUSABLE:
+            if status == EXIT_UNUSABLE and kept.num_restarts == 0:
                 log.error("a process cannot run as configured; the node stops", role=kept.spec.name)
                 return False
             if status is not None:

@@ -119,6 +119,18 @@ def test_node_stops_where_a_process_says_that_it_cannot_be_used() -> None:
     assert len(world.started) == 2, "nothing is started again"
 
 
+def test_process_that_has_run_before_may_find_its_port_taken_for_a_moment() -> None:
+    world = World()
+    supervisor = world.supervisor("gateway")
+    supervisor.tick()
+    for status in (1, EXIT_UNUSABLE):
+        world.started[-1].ended_with = status
+        assert supervisor.tick()
+        world.now_s += MAX_BACKOFF_S
+        assert supervisor.tick()
+    assert len(world.started) == 3
+
+
 def test_process_that_does_not_end_is_killed_and_the_status_says_so() -> None:
     world = World(obeys=False)
     supervisor = world.supervisor("gateway")
