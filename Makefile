@@ -41,8 +41,9 @@ format: $(DEV_STAMP) ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(BASE_STAMP) ## Write docs/configuration.md from the configuration's own description
+docs: $(BASE_STAMP) ## Write the configuration reference and the example file anew
 	$(BIN)/neuroscan config reference > docs/configuration.md
+	$(BIN)/neuroscan config example > config/neuroscan.example.yaml
 
 setup: $(BASE_STAMP) ## Install what the node needs into .venv
 setup-dev: $(DEV_STAMP) ## Install what the tests need too
