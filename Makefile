@@ -28,7 +28,7 @@ test: $(DEV_STAMP) ## Run the tests that take seconds
 test-all: $(DEV_STAMP) ## Run all tests
 	$(BIN)/python -m pytest -m "" $(ARGS)
 
-bench: $(BASE_STAMP) ## Measure latency and throughput on this machine
+bench: $(DEV_STAMP) ## Measure latency and throughput on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(DEV_STAMP) ## Check style, types and import layers

@@ -101,6 +101,12 @@ def test_rejected_series_shows_reason_and_remedy() -> None:
     assert (shown["state"], shown["reason"], shown["remedy"]) == ("rejected", "It is a localizer.", "Send the series.")
 
 
+def test_sentence_of_a_rejection_stays_when_the_journal_repeats_it_as_a_code() -> None:
+    board = board_after(SeriesRejected(UID, 1, RejectionCode.LOCALIZER, "It is a localizer."))
+    board.merge((progress("rejected", reason="localizer", is_open=False),))
+    assert board.snapshot()[0]["reason"] == "It is a localizer."
+
+
 def test_failure_of_the_segmenter_is_shown() -> None:
     [shown] = board_after(SegmentationFailed(UID, 1, "internal-error", "The network broke.")).snapshot()
     assert (shown["state"], shown["reason"]) == ("failed", "The network broke.")
