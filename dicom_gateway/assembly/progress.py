@@ -22,5 +22,6 @@ def progress_of(row: SeriesRecord, num_events: int, assembly: Assembly | None) -
         modality=row.modality,
         description=row.description,
         reason=row.reason,
+        message=row.message,
         opened_at_s=row.opened_at_s,
     )

@@ -148,6 +148,8 @@ class SeriesProgress:
         Of the last completion; 0 before the first.
     is_open : bool
         Whether the segmenter still owes a result for it.
+    reason, message : str
+        Why it was not segmented, as a code and as a sentence; empty where it was or may be.
     priority : int
         Higher goes first.
     """
@@ -164,6 +166,7 @@ class SeriesProgress:
     reason: str = ""
     opened_at_s: float = 0.0
     priority: int = 0
+    message: str = ""
 
 
 @dataclass(frozen=True, eq=False)

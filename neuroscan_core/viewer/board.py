@@ -149,7 +149,7 @@ class Board:
         series.state, series.version = progress.state, progress.version
         series.model, series.modality = progress.model or series.model, progress.modality or series.modality
         series.description = progress.description or series.description
-        series.reason = series.reason or progress.reason  # a sentence that an event brought says more than the code
+        series.reason = series.reason or progress.message or progress.reason
         series.opened_at_s = progress.opened_at_s or series.opened_at_s
         series.num_slices = max(series.num_slices, progress.num_slices)
         if series.state in ENDED_STATES:
