@@ -1,10 +1,14 @@
-"""What an operator sees of deliveries and does to them, beside a running gateway or without one."""
+"""What an operator sees of results and does about them, beside a running gateway or without one."""
 
 from __future__ import annotations
 
-from dicom_gateway.journal import DeliveryRecord, DeliveryState, Journal, ResultRecord, SeriesState
+from dataclasses import dataclass
+
+from dicom_gateway.deliver import revive
+from dicom_gateway.journal import DeliveryRecord, DeliveryState, Journal, ResultRecord, SeriesRecord, SeriesState
 from neuroscan_core.config import NodeConfig
 from neuroscan_core.domain.errors import JournalError
+from neuroscan_core.domain.events import SeriesCompleted
 
 ALL = "all"
 
@@ -36,28 +40,42 @@ def outstanding(journal: Journal) -> list[ResultRecord]:
     return [result for result in journal.results() if result.sop_uid not in addressed]
 
 
-def requeue(journal: Journal, selector: str, *, now_s: float) -> int:
-    """Queue dead letters again, as if they had never been tried.
+@dataclass(frozen=True)
+class Retried:
+    """What `retry` set going again.
+
+    Parameters
+    ----------
+    num_deliveries : int
+        Results that are due now.
+    num_series : int
+        Failed series that are segmented again.
+    """
+
+    num_deliveries: int
+    num_series: int
+
+
+def retry(journal: Journal, selector: str, *, now_s: float) -> Retried:
+    """Deliver again what was given up or waits, and segment failed series again.
 
     Parameters
     ----------
     selector : str
         Destination, series UID, SOP Instance UID, or ``all``.
-
-    Returns
-    -------
-    int
-        How many there were.
     """
-    chosen = [
-        delivery
-        for delivery in undeliverable(journal)
-        if selector in (ALL, delivery.destination, delivery.sop_uid, delivery.result.series_uid)
-    ]
-    for delivery in chosen:
-        journal.update_delivery(
-            delivery.id, state=DeliveryState.QUEUED, attempts=0, next_attempt_at_s=now_s, last_error=""
-        )
-        journal.advance(delivery.result.series_uid, [SeriesState.DEAD_LETTER], SeriesState.DELIVERING)
-        journal.audit(now_s, "retried", delivery.sop_uid, delivery.destination)
-    return len(chosen)
+    failed = [row for row in journal.all_series([SeriesState.FAILED]) if selector in (ALL, row.series_uid)]
+    num_series = sum(_segment_again(journal, row, now_s) for row in failed)
+    return Retried(revive(journal, selector, now_s), num_series)
+
+
+def _segment_again(journal: Journal, series: SeriesRecord, now_s: float) -> bool:
+    """Say once more that the series is complete: whoever owes a result for it hears a new event."""
+    completions = [event for event in journal.events(series.series_uid) if event.kind == SeriesCompleted.__name__]
+    if not completions:
+        return False
+    journal.record(
+        series.series_uid, [completions[-1]], state=SeriesState.COMPLETE, reason="", message="", finished_at_s=None
+    )
+    journal.audit(now_s, "retry", series.series_uid, "segmented again")
+    return True

@@ -285,4 +285,3 @@ class _AccessCheckingAcse(ACSE):
         self.send_reject(*rejection)
         evt.trigger(self.assoc, evt.EVT_REJECTED, {})
         self.assoc.kill()
-

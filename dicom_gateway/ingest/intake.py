@@ -283,9 +283,7 @@ class Intake:
 
 
 def _meta(request: StoreRequest) -> bytes:
-    return file_meta(
-        request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid, request.calling_ae
-    )
+    return file_meta(request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid, request.calling_ae)
 
 
 def _check_identity(request: StoreRequest, header: ObjectHeader) -> None:

@@ -46,11 +46,14 @@ def retry(
     selector: Annotated[str, typer.Argument(help="Destination, series UID or SOP Instance UID; 'all'.")] = "all",
     config: ConfigFile = None,
 ) -> None:
-    """Queue dead letters again; a running node sends them at once, another one when it starts."""
+    """Send dead letters again and segment failed series again; a node that does not run does so when it starts."""
     from time import time
 
-    from dicom_gateway.deliveries import open_journal, requeue
+    from dicom_gateway import deliveries
 
-    with open_journal(load(config)) as journal:
-        count = requeue(journal, selector, now_s=time())
-    typer.echo(f"{count} deliveries are queued again." if count else "There is no dead letter that matches.")
+    with deliveries.open_journal(load(config)) as journal:
+        retried = deliveries.retry(journal, selector, now_s=time())
+    if not (retried.num_deliveries or retried.num_series):
+        typer.echo("Nothing that matches was given up or waits.")
+        return
+    typer.echo(f"{retried.num_deliveries} deliveries are due, {retried.num_series} series are segmented again.")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_gateway.deliveries import open_journal, outstanding, requeue, undeliverable
-from dicom_gateway.journal import DeliveryState, InstanceRecord, Journal, ResultRecord, SeriesState
+from dicom_gateway.deliveries import Retried, open_journal, outstanding, retry, undeliverable
+from dicom_gateway.journal import DeliveryState, EventRecord, InstanceRecord, Journal, ResultRecord, SeriesState
 from neuroscan_core.config import parse_config
 from neuroscan_core.domain.errors import JournalError
 
@@ -27,20 +27,32 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 @pytest.mark.parametrize(
-    ("selector", "count"), [("all", 2), ("pacs", 1), ("1.1", 2), ("1.1.SEG", 2), ("1.2", 0), ("nobody", 0)]
+    ("selector", "num_due", "num_dead"),
+    [("all", 4, 0), ("pacs", 2, 1), ("1.1", 2, 0), ("1.1.SEG", 2, 0), ("1.2", 2, 2), ("nobody", 0, 2)],
 )
-def test_requeues_the_dead_letters_that_match(journal: Journal, selector: str, count: int) -> None:
-    assert requeue(journal, selector, now_s=50.0) == count
-    assert len(undeliverable(journal)) == 2 - count
-    due = [entry for entry in journal.deliveries(series_uid="1.1") if entry.state is DeliveryState.QUEUED]
-    assert all((entry.attempts, entry.last_error, entry.next_attempt_at_s) == (0, "", 50.0) for entry in due)
+def test_deliveries_that_match_are_due_again(journal: Journal, selector: str, num_due: int, num_dead: int) -> None:
+    assert retry(journal, selector, now_s=50.0) == Retried(num_due, 0)
+    assert len(undeliverable(journal)) == num_dead
+    due = [entry for entry in journal.deliveries() if entry.next_attempt_at_s == 50.0]
+    assert len(due) == num_due
+    assert all((entry.attempts, entry.state) == (0, DeliveryState.QUEUED) for entry in due)
 
 
-def test_series_of_a_requeued_result_is_on_its_way_again_and_the_audit_trail_says_so(journal: Journal) -> None:
-    requeue(journal, "all", now_s=50.0)
+def test_series_of_a_revived_result_is_on_its_way_again_and_the_audit_trail_says_so(journal: Journal) -> None:
+    retry(journal, "1.1", now_s=50.0)
     series = journal.series("1.1")
     assert series is not None and series.state is SeriesState.DELIVERING
-    assert [entry[1] for entry in journal.audit_trail()] == ["retried", "retried"]
+    assert [entry[1:3] for entry in journal.audit_trail()] == [("retry", "1.1")]
+
+
+def test_failed_series_is_complete_again_with_a_new_event_that_says_so(journal: Journal) -> None:
+    completed = EventRecord("SeriesCompleted", payload=b"manifest")
+    journal.record("1.2", [EventRecord("SeriesOpened"), completed], state=SeriesState.FAILED, reason="internal-error")
+    assert retry(journal, "1.2", now_s=50.0).num_series == 1
+    series = journal.series("1.2")
+    assert series is not None and (series.state, series.reason) == (SeriesState.COMPLETE, "")
+    last = journal.events("1.2")[-1]
+    assert (last.sequence, last.kind, last.payload) == (2, "SeriesCompleted", b"manifest")
 
 
 def test_results_that_nobody_gets_are_listed(journal: Journal) -> None:

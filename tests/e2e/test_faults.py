@@ -96,3 +96,20 @@ def test_one_process_killed_mid_series_is_restarted_and_the_result_is_whole(
     node.processes()[role].kill()
     send_until_all_are_acknowledged(node, series)
     assert_exactly_one_result(node, archive, series)
+
+
+def test_a_series_that_failed_is_segmented_again_on_retry(
+    node: RunningNode, archive: RunningArchive, phantom_series: Callable[[str], PhantomSeries]
+) -> None:
+    series = phantom_series("retry")
+    node.start()
+    send_until_all_are_acknowledged(node, series)
+    node.wait_for_state(series.series_uid, "delivered")
+    with node.journal() as journal:
+        journal.record(series.series_uid, state="failed", reason="results", message="as if the disk had been broken")
+    done = subprocess.run(
+        node.command("retry", series.series_uid, "-c", str(node.config_path)), capture_output=True, text=True
+    )
+    assert "1 series are segmented again" in done.stdout, done
+    node.wait_for_state(series.series_uid, "delivered")
+    assert_exactly_one_result(node, archive, series)

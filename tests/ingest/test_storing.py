@@ -294,9 +294,7 @@ def test_asks_for_the_free_space_once_a_second_at_most(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["write", "sync", "link"])
-def test_a_full_disk_at_any_step_leaves_nothing_behind(
-    node: Node, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+def test_a_full_disk_at_any_step_leaves_nothing_behind(node: Node, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
