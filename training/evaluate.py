@@ -32,6 +32,8 @@ SPACING_MM = {BRATS: (1.0, 1.0, 1.0), LGG: (5.0, 1.0, 1.0)}
 HAS_KNOWN_SPACING = {BRATS}
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 MIN_COMPONENTS_ML = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+DEFAULT_THRESHOLD = 0.5
+CHOICE_TOLERANCE = 0.002
 NUM_PICTURES = 4
 PROTOCOL = (
     "Dice pooled over all slices of a patient (no slice left out), mean over patients; "
@@ -161,7 +163,11 @@ def choose_postprocessing(
     cases: Sequence[CachedCase],
     probabilities: Mapping[str, npt.NDArray[np.float32]],
 ) -> Postprocessing:
-    """Return the choice with the best mean (over sets) of mean patient Dice."""
+    """Return the choice with the best mean (over sets) of mean patient Dice.
+
+    Thresholds within `CHOICE_TOLERANCE` of the best are equal on so few
+    patients: the one nearest to 0.5 is taken.
+    """
     pairs = itertools.product(THRESHOLDS, MIN_COMPONENTS_ML)
     candidates = [Postprocessing(*pair) for pair in pairs]
     scores = []
@@ -172,7 +178,9 @@ def choose_postprocessing(
             mask = candidate.apply(probabilities[case.name], case.dataset)
             dice.setdefault(case.dataset, []).append(overlap(mask, truth).dice)
         scores.append(float(np.mean([np.mean(values) for values in dice.values()])))
-    return candidates[int(np.argmax(scores))]
+    good_enough = [n for n, score in enumerate(scores) if score >= max(scores) - CHOICE_TOLERANCE]
+    nearest = min(good_enough, key=lambda n: (abs(candidates[n].threshold - DEFAULT_THRESHOLD), -scores[n]))
+    return candidates[nearest]
 
 
 def summarise(patients: Sequence[PatientResult]) -> dict[str, Any]:
