@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -116,7 +116,15 @@ class Board:
                 series = self._of(event.series_instance_uid)
                 series.state, series.reason = "failed", event.message
             elif isinstance(event, ResultDelivered):
-                self._of(event.series_instance_uid).deliveries[event.modality, event.destination] = event
+                self._take_delivery(event)
+
+    def _take_delivery(self, event: ResultDelivered) -> None:
+        """Keep when a result was stored; that it was committed to later says nothing of how fast it was there."""
+        deliveries = self._of(event.series_instance_uid).deliveries
+        key = (event.modality, event.destination)
+        stored = deliveries.get(key)
+        is_commitment = event.is_committed and stored is not None and stored.sop_instance_uid == event.sop_instance_uid
+        deliveries[key] = replace(stored, is_committed=True) if stored is not None and is_commitment else event
 
     def merge(self, progress: tuple[SeriesProgress, ...]) -> None:
         """Take in the gateway's list, which is newest first; it is right where it differs."""
