@@ -18,6 +18,8 @@ from neuroscan_core.domain.events import GATEWAY, Event, GatewayHeartbeat, Serie
 from neuroscan_core.ports import MessageBus, Subscription
 from tests.bus.series import PATIENCE_S
 
+ROOM_FOR_ALL = 256  # tests of order publish at once, without a feed that would bring what overflowed
+
 OpenBus = Callable[[str], MessageBus]
 
 
@@ -39,7 +41,7 @@ def network_config(tmp_path: Path) -> BusConfig:
     """Gateway and segmenter on TCP with keys."""
     generate_keys(tmp_path / "keys")
     addresses = {role: f"tcp://127.0.0.1:{free_ports()}" for role in ("gateway", "segmenter")}
-    return BusConfig(addresses=addresses, curve_directory=tmp_path / "keys")
+    return BusConfig(addresses=addresses, curve_directory=tmp_path / "keys", queue_events=ROOM_FOR_ALL)
 
 
 @pytest.fixture(params=["memory", "ipc", "tcp+curve"])
@@ -50,7 +52,7 @@ def open_bus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenBus
             bus = opened.enter_context(InMemoryBus())
             yield lambda role: bus
             return
-        config = BusConfig() if request.param == "ipc" else network_config(tmp_path)
+        config = BusConfig(queue_events=ROOM_FOR_ALL) if request.param == "ipc" else network_config(tmp_path)
         yield lambda role: opened.enter_context(ZeroMqBus(role, config, tmp_path / "run"))
 
 
