@@ -24,7 +24,7 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def small_cache():
     """Four synthetic cases of eight slices: a bright square is the tumour."""
-    pytest.importorskip("torch", reason="the `training` extra is not installed")
+    pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
     from training.data.cache import CachedCase, SliceCache
 
     rng = np.random.default_rng(42)

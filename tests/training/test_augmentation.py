@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the `training` extra is not installed")
+torch = pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
 
 from training.augment import AugmentConfig, augment_batch, scale_to_tissue, warp  # noqa: E402
 

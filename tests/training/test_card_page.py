@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="the `training` extra is not installed")
-pytest.importorskip("onnx", reason="the `training` extra is not installed")
+pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
+pytest.importorskip("onnx", reason="the `training` extra is not installed", exc_type=ImportError)
 
 from training.bundle import make_card
 from training.card_page import card_page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the `training` extra is not installed")
+torch = pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
 
 from torch.nn import functional  # noqa: E402 - after the skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the `training` extra is not installed")
+torch = pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
 
 from training.networks import build_network  # noqa: E402 - after the skip
 from training.networks.mobilenetv2_unet import MobileNetV2UNet  # noqa: E402

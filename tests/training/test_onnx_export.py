@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the `training` extra is not installed")
-onnx = pytest.importorskip("onnx", reason="the `training` extra is not installed")
-pytest.importorskip("onnxscript", reason="the `training` extra is not installed")
+torch = pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
+onnx = pytest.importorskip("onnx", reason="the `training` extra is not installed", exc_type=ImportError)
+pytest.importorskip("onnxscript", reason="the `training` extra is not installed", exc_type=ImportError)
 yaml = pytest.importorskip("yaml")
 
 from training.bundle import write_bundle  # noqa: E402

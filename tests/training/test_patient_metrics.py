@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the `training` extra is not installed")
-pytest.importorskip("scipy", reason="the `training` extra is not installed")
+pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
+pytest.importorskip("scipy", reason="the `training` extra is not installed", exc_type=ImportError)
 
 from training.evaluate import Postprocessing, choose_postprocessing, evaluate_bundle
 from training.metrics import bootstrap_ci95, hd95_mm, overlap
@@ -46,7 +46,7 @@ def test_refuses_masks_of_unequal_shape(truth):
 
 
 def test_hausdorff_distance_respects_the_spacing(truth):
-    pytest.importorskip("monai", reason="the `training` extra is not installed")
+    pytest.importorskip("monai", reason="the `training` extra is not installed", exc_type=ImportError)
     shifted = np.roll(truth, 2, axis=0)
     assert hd95_mm(truth, truth, (5.0, 1.0, 1.0)) == 0.0
     assert hd95_mm(shifted, truth, (5.0, 1.0, 1.0)) == pytest.approx(10.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the `training` extra is not installed")
+torch = pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
 
 from training.checkpoint import WeightAverage, load_checkpoint, save_checkpoint  # noqa: E402
 from training.fit import BEST, LAST, FitConfig, Trainer  # noqa: E402

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="the `training` extra is not installed")
+pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
 
 from training.cli import main
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the `training` extra is not installed")
-nibabel = pytest.importorskip("nibabel", reason="the `training` extra is not installed")
+pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
+nibabel = pytest.importorskip("nibabel", reason="the `training` extra is not installed", exc_type=ImportError)
 
 from training.data.cache import CachedCase, cache_key, open_cache  # noqa: E402
 from training.data.cases import BRATS, Case, find_cases  # noqa: E402
