@@ -21,16 +21,9 @@ import numpy as np
 from neuroscan_core.bus.curve import generate_keys
 from neuroscan_core.bus.zeromq import ZeroMqBus
 from neuroscan_core.config import BusConfig
-from neuroscan_core.domain.events import (
-    GATEWAY,
-    SEGMENTER,
-    GetGatewayHealth,
-    Health,
-    ReplayedEvents,
-    ReplaySeries,
-    SliceReceived,
-)
+from neuroscan_core.domain.events import GATEWAY, SEGMENTER, SliceReceived
 from neuroscan_core.domain.geometry import SliceGeometry
+from neuroscan_core.domain.requests import GetGatewayHealth, Health, ReplayedEvents, ReplaySeries
 from neuroscan_core.domain.volume import FrameKey
 
 SHAPE = (256, 256)

@@ -28,16 +28,14 @@ from dicom_gateway.rules import RuleSet
 from neuroscan_core import crashpoints
 from neuroscan_core.config import NodeConfig, SegFormat
 from neuroscan_core.domain.errors import NeuroScanError, RejectionCode, RequestRefused, StorageError, UnreadableObject
-from neuroscan_core.domain.events import (
+from neuroscan_core.domain.events import MaskReady, SegmentationReady, SeriesCompleted
+from neuroscan_core.domain.requests import (
     Acknowledged,
     GetGatewayHealth,
     Health,
     ListSeries,
-    MaskReady,
     ReplayedEvents,
     ReplaySeries,
-    SegmentationReady,
-    SeriesCompleted,
     SeriesList,
     SubmitFailure,
     SubmitSegmentation,

@@ -10,15 +10,8 @@ from pathlib import Path
 from neuroscan_core.bus import open_bus
 from neuroscan_core.config import NodeConfig
 from neuroscan_core.domain.errors import BusError
-from neuroscan_core.domain.events import (
-    GATEWAY,
-    SEGMENTER,
-    VIEWER,
-    GetGatewayHealth,
-    GetSegmenterHealth,
-    ListSeries,
-    SeriesProgress,
-)
+from neuroscan_core.domain.events import GATEWAY, SEGMENTER, VIEWER, SeriesProgress
+from neuroscan_core.domain.requests import GetGatewayHealth, GetSegmenterHealth, ListSeries
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 from neuroscan_core.supervise import ProcessSpec

@@ -10,8 +10,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from neuroscan_core.domain.events import Event, Reply, Request
+from neuroscan_core.domain.events import Event
 from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.requests import Reply, Request
 
 E_contra = TypeVar("E_contra", bound=Event, contravariant=True)
 Q = TypeVar("Q", bound="Request[Reply]")

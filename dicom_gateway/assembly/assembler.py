@@ -37,12 +37,12 @@ from neuroscan_core.domain.errors import RejectionCode, SeriesRejection, Storage
 from neuroscan_core.domain.events import (
     Event,
     GatewayHeartbeat,
-    ReplayedEvents,
     SeriesCompleted,
     SeriesEvent,
     SeriesProgress,
     SliceReceived,
 )
+from neuroscan_core.domain.requests import ReplayedEvents
 from neuroscan_core.log import get_logger, series_context
 
 log = get_logger(__name__)

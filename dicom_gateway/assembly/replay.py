@@ -11,7 +11,8 @@ from dicom_gateway.journal import EventRecord, Journal
 from dicom_gateway.reading import open_object, slices_of
 from dicom_gateway.reading.decoding import Decode
 from neuroscan_core.domain.errors import JournalError, UnreadableObject
-from neuroscan_core.domain.events import ReplayedEvents, SeriesCompleted, SeriesEvent, SliceReceived
+from neuroscan_core.domain.events import SeriesCompleted, SeriesEvent, SliceReceived
+from neuroscan_core.domain.requests import ReplayedEvents
 
 MAX_EVENTS = 256
 

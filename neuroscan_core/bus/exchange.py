@@ -21,7 +21,7 @@ from neuroscan_core.bus.signal import Signal
 from neuroscan_core.bus.wire import Failure, Frame, Message, decode, encode
 from neuroscan_core.bus.worker import Answer, Load, RequestWorker
 from neuroscan_core.domain.errors import BusError, RequestTimeout, WireFormatError
-from neuroscan_core.domain.events import Reply, Request
+from neuroscan_core.domain.requests import Reply, Request
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)

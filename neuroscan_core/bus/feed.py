@@ -15,17 +15,14 @@ from neuroscan_core.bus.numbered import NumberedFeed
 from neuroscan_core.domain.events import (
     Event,
     GatewayHeartbeat,
-    ListSeries,
     MaskReady,
-    ReplayMasks,
-    ReplaySeries,
     SeriesCompleted,
     SeriesEvent,
-    SeriesList,
     SeriesOpened,
     SeriesRejected,
     SliceReceived,
 )
+from neuroscan_core.domain.requests import ListSeries, ReplayMasks, ReplaySeries, SeriesList
 from neuroscan_core.ports import MessageBus
 
 REQUEST_TIMEOUT_S = 3.0

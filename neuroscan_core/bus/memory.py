@@ -19,7 +19,8 @@ from typing import Any, TypeVar, cast
 from neuroscan_core.bus.wire import Failure
 from neuroscan_core.bus.worker import RequestWorker
 from neuroscan_core.domain.errors import BusError, RequestTimeout
-from neuroscan_core.domain.events import Event, Reply, Request
+from neuroscan_core.domain.events import Event
+from neuroscan_core.domain.requests import Reply, Request
 
 Q = TypeVar("Q", bound="Request[Reply]")
 R = TypeVar("R", bound=Reply)

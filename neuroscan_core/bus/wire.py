@@ -21,15 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.errors import NeuroScanError, RequestRefused, WireFormatError
-from neuroscan_core.domain.events import (
-    EVENT_TYPES,
-    REQUEST_TYPES,
-    Event,
-    ReplayedEvents,
-    Reply,
-    Request,
-    SliceReceived,
-)
+from neuroscan_core.domain.events import EVENT_TYPES, Event, SliceReceived
+from neuroscan_core.domain.requests import REQUEST_TYPES, ReplayedEvents, Reply, Request
 
 PROTOCOL_MAJOR = 1
 PROTOCOL_MINOR = 0
@@ -119,7 +112,9 @@ def encode(message: Message) -> list[Frame]:
     """
     kind = type(message).__name__
     if _TYPES.get(kind) is not type(message):
-        raise WireFormatError(f"{kind} is not a message.", remedy="Only the types of domain.events travel on the bus.")
+        raise WireFormatError(
+            f"{kind} is not a message.", remedy="Only the types of domain.events and domain.requests travel on the bus."
+        )
     arrays: list[npt.NDArray[Any]] = []
 
     def replace(value: object) -> int:

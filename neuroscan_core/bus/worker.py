@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from neuroscan_core.bus.wire import Failure
 from neuroscan_core.domain.errors import NeuroScanError
-from neuroscan_core.domain.events import Reply, Request
+from neuroscan_core.domain.requests import Reply, Request
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)

@@ -33,7 +33,8 @@ from neuroscan_core.bus.wire import MAX_ARRAY_BYTES, encode, topic_of
 from neuroscan_core.bus.worker import RequestWorker
 from neuroscan_core.config import BusConfig
 from neuroscan_core.domain.errors import BusError, ConfigurationError, WireFormatError
-from neuroscan_core.domain.events import Event, Reply, Request
+from neuroscan_core.domain.events import Event
+from neuroscan_core.domain.requests import Reply, Request
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)

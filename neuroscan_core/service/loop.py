@@ -20,19 +20,15 @@ from neuroscan_core.config import SegmenterConfig
 from neuroscan_core.domain.errors import SeriesRejection
 from neuroscan_core.domain.events import (
     Event,
-    GetSegmenterHealth,
-    Health,
-    ReplayMasks,
     SegmentationReady,
     SeriesCompleted,
     SeriesEvent,
     SeriesOpened,
     SeriesRejected,
     SliceReceived,
-    SubmitFailure,
-    SubmitSegmentation,
 )
 from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.requests import GetSegmenterHealth, Health, ReplayMasks, SubmitFailure, SubmitSegmentation
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.log import get_logger, series_context
 from neuroscan_core.pipeline.streaming import SliceMask, Window, segment_windows

@@ -7,7 +7,8 @@ from collections import OrderedDict
 
 import numpy as np
 
-from neuroscan_core.domain.events import MaskReady, ReplayedMasks, ReplayMasks
+from neuroscan_core.domain.events import MaskReady
+from neuroscan_core.domain.requests import ReplayedMasks, ReplayMasks
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.pipeline.streaming import SliceMask

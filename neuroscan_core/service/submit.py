@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from neuroscan_core.domain.errors import BusError, RequestRefused
-from neuroscan_core.domain.events import Acknowledged, Request, SubmitFailure, SubmitSegmentation
+from neuroscan_core.domain.requests import Acknowledged, Request, SubmitFailure, SubmitSegmentation
 from neuroscan_core.log import get_logger, series_context
 from neuroscan_core.ports import MessageBus
 

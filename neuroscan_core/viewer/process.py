@@ -17,12 +17,7 @@ from neuroscan_core.domain.errors import BusError, ConfigurationError
 from neuroscan_core.domain.events import (
     Event,
     GatewayHeartbeat,
-    GetGatewayHealth,
-    GetSegmenterHealth,
-    Health,
-    ListSeries,
     MaskReady,
-    Request,
     ResultDelivered,
     SegmentationFailed,
     SegmentationReady,
@@ -31,6 +26,7 @@ from neuroscan_core.domain.events import (
     SeriesRejected,
     SliceReceived,
 )
+from neuroscan_core.domain.requests import GetGatewayHealth, GetSegmenterHealth, Health, ListSeries, Request
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 from neuroscan_core.viewer.app import create_app

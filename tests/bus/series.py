@@ -10,18 +10,15 @@ import numpy as np
 
 from neuroscan_core.domain.events import (
     GatewayHeartbeat,
-    ListSeries,
     MaskReady,
-    ReplayedEvents,
-    ReplaySeries,
     SeriesCompleted,
     SeriesEvent,
-    SeriesList,
     SeriesOpened,
     SeriesProgress,
     SliceReceived,
 )
 from neuroscan_core.domain.geometry import SliceGeometry, StackGeometry
+from neuroscan_core.domain.requests import ListSeries, ReplayedEvents, ReplaySeries, SeriesList
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.ports import MessageBus

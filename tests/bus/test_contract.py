@@ -13,17 +13,19 @@ from neuroscan_core.domain.events import (
     GATEWAY,
     SEGMENTER,
     VIEWER,
-    Acknowledged,
     GatewayHeartbeat,
+    MaskReady,
+    SeriesOpened,
+    SliceReceived,
+)
+from neuroscan_core.domain.requests import (
+    Acknowledged,
     GetGatewayHealth,
     Health,
     ListSeries,
-    MaskReady,
     ReplayedEvents,
     ReplaySeries,
     SeriesList,
-    SeriesOpened,
-    SliceReceived,
 )
 from tests.bus.conftest import OpenBus, connect, take
 from tests.bus.series import PATIENCE_S, mask_ready, slice_received, whole_series

@@ -22,14 +22,11 @@ from neuroscan_core.domain.events import (
     Event,
     GatewayHeartbeat,
     MaskReady,
-    ReplayedEvents,
-    ReplayedMasks,
-    ReplayMasks,
-    ReplaySeries,
     ResultDelivered,
     SeriesEvent,
     SeriesRejected,
 )
+from neuroscan_core.domain.requests import ReplayedEvents, ReplayedMasks, ReplayMasks, ReplaySeries
 from neuroscan_core.ports import MessageBus
 from tests.bus.conftest import OpenBus
 from tests.bus.series import PATIENCE_S, FakeGateway, mask_ready, slice_received, whole_series

@@ -9,7 +9,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from neuroscan_core.bus.wire import REPLY_TYPES, Failure
-from neuroscan_core.domain.events import EVENT_TYPES, REQUEST_TYPES
+from neuroscan_core.domain.events import EVENT_TYPES
+from neuroscan_core.domain.requests import REQUEST_TYPES
 
 # Every field that may travel. A new field is added here by hand, by someone who has thought of what it may hold.
 ALLOWED = re.compile(

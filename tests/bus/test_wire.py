@@ -15,9 +15,20 @@ from neuroscan_core.bus import wire
 from neuroscan_core.domain.errors import JournalError, RejectionCode, WireFormatError
 from neuroscan_core.domain.events import (
     EVENT_TYPES,
+    GatewayHeartbeat,
+    ResultDelivered,
+    SegmentationFailed,
+    SegmentationReady,
+    SeriesCompleted,
+    SeriesOpened,
+    SeriesProgress,
+    SeriesRejected,
+    SliceReceived,
+)
+from neuroscan_core.domain.geometry import StackGeometry
+from neuroscan_core.domain.requests import (
     REQUEST_TYPES,
     Acknowledged,
-    GatewayHeartbeat,
     GetGatewayHealth,
     GetSegmenterHealth,
     Health,
@@ -26,19 +37,10 @@ from neuroscan_core.domain.events import (
     ReplayedMasks,
     ReplayMasks,
     ReplaySeries,
-    ResultDelivered,
-    SegmentationFailed,
-    SegmentationReady,
-    SeriesCompleted,
     SeriesList,
-    SeriesOpened,
-    SeriesProgress,
-    SeriesRejected,
-    SliceReceived,
     SubmitFailure,
     SubmitSegmentation,
 )
-from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.domain.segmentation import Diameter, ModelIdentity, RegionMeasurement, Segmentation
 from neuroscan_core.domain.volume import FrameKey
 from tests.bus.series import geometry, mask_ready, slice_received, whole_series

@@ -19,16 +19,8 @@ from neuroscan_core.bus.endpoints import MAX_SOCKET_PATH_BYTES, Channel, Endpoin
 from neuroscan_core.bus.zeromq import ZeroMqBus
 from neuroscan_core.config import BusConfig, NodeConfig
 from neuroscan_core.domain.errors import BusError, ConfigurationError, RequestTimeout, WireFormatError
-from neuroscan_core.domain.events import (
-    GATEWAY,
-    VIEWER,
-    GatewayHeartbeat,
-    GetGatewayHealth,
-    Health,
-    ListSeries,
-    SeriesList,
-    SliceReceived,
-)
+from neuroscan_core.domain.events import GATEWAY, VIEWER, GatewayHeartbeat, SliceReceived
+from neuroscan_core.domain.requests import GetGatewayHealth, Health, ListSeries, SeriesList
 from tests.bus.conftest import connect, free_ports, network_config, take
 from tests.bus.series import PATIENCE_S, mask_ready, slice_received
 

@@ -70,7 +70,8 @@ def test_every_slice_gets_a_mask_and_none_is_dropped(
     node: RunningNode, phantom_series: Callable[[str], PhantomSeries]
 ) -> None:
     from neuroscan_core.bus import open_bus
-    from neuroscan_core.domain.events import VIEWER, MaskReady, ReplayMasks
+    from neuroscan_core.domain.events import VIEWER, MaskReady
+    from neuroscan_core.domain.requests import ReplayMasks
 
     series = phantom_series("count")
     node.start()

@@ -11,13 +11,8 @@ import numpy as np
 from neuroscan_core.bus.memory import InMemoryBus
 from neuroscan_core.config import SegmenterConfig
 from neuroscan_core.domain.errors import RequestRefused
-from neuroscan_core.domain.events import (
-    Acknowledged,
-    Event,
-    ReplayMasks,
-    SegmentationFailed,
-    SubmitFailure,
-)
+from neuroscan_core.domain.events import Event, SegmentationFailed
+from neuroscan_core.domain.requests import Acknowledged, ReplayMasks, SubmitFailure
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.pipeline.streaming import SliceMask

@@ -11,14 +11,13 @@ import pytest
 from neuroscan_core import crashpoints
 from neuroscan_core.domain.errors import RejectionCode
 from neuroscan_core.domain.events import (
-    GetSegmenterHealth,
     MaskReady,
-    ReplayMasks,
     SegmentationFailed,
     SegmentationReady,
     SeriesCompleted,
     SeriesRejected,
 )
+from neuroscan_core.domain.requests import GetSegmenterHealth, ReplayMasks
 from neuroscan_core.domain.volume import Volume
 from neuroscan_core.offline import segment_volume
 from tests.pipeline.stacks import CheapEngine, slices_of

@@ -15,7 +15,6 @@ from neuroscan_core.bus.memory import InMemoryBus
 from neuroscan_core.config import SegmenterConfig
 from neuroscan_core.domain.errors import RequestRefused
 from neuroscan_core.domain.events import (
-    Acknowledged,
     MaskReady,
     SegmentationFailed,
     SegmentationReady,
@@ -23,10 +22,9 @@ from neuroscan_core.domain.events import (
     SeriesEvent,
     SeriesOpened,
     SliceReceived,
-    SubmitFailure,
-    SubmitSegmentation,
 )
 from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.requests import Acknowledged, SubmitFailure, SubmitSegmentation
 from neuroscan_core.domain.volume import FrameKey, Slice, Volume
 from neuroscan_core.phantom import Weighting, head_phantom
 from neuroscan_core.ports import InferenceEngine

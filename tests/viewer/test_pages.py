@@ -18,7 +18,7 @@ from neuroscan_core.bus.feed import MaskFeed
 from neuroscan_core.bus.memory import InMemoryBus
 from neuroscan_core.config import ViewerConfig
 from neuroscan_core.domain.errors import ConfigurationError
-from neuroscan_core.domain.events import (
+from neuroscan_core.domain.requests import (
     GetGatewayHealth,
     GetSegmenterHealth,
     Health,
