@@ -91,11 +91,11 @@ class NodeUnderTest:
         raise TimeoutError(f"no SEG for {series_uid}")
 
     def resident_bytes(self) -> int:
-        """Resident memory of all processes of the node; pages that they share count once per process."""
+        """Resident memory of all processes of the node; pages that they share count once (PSS)."""
         total = 0
         for process in (self.process, *self.process.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
-                total += process.memory_info().rss
+                total += process.memory_full_info().pss
         return total
 
 
@@ -135,7 +135,7 @@ def measure_node(series: list[Path], uids: list[str], pace: float | None) -> tup
 
         def watch() -> None:
             nonlocal peak
-            while not finished.wait(0.25):
+            while not finished.wait(0.5):
                 peak = max(peak, under_test.resident_bytes())
 
         watcher = threading.Thread(target=watch, name="memory", daemon=True)

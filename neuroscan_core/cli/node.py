@@ -130,8 +130,10 @@ def doctor(config: ConfigFile = None) -> None:
 
 def _begin(config: Path | None, process: str, crash_at: str | None = None) -> NodeConfig:
     from neuroscan_core import crashpoints
+    from neuroscan_core.heap import limit_heap
     from neuroscan_core.log import configure_logging
 
+    limit_heap()
     node = load(config)
     configure_logging(node.log, process=process)
     if crash_at:

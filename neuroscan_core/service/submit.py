@@ -14,7 +14,7 @@ from neuroscan_core.ports import MessageBus
 
 log = get_logger(__name__)
 
-REQUEST_TIMEOUT_S = 15.0
+REQUEST_TIMEOUT_S = 5.0  # what was carried out all the same is acknowledged when asked again
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
 MAX_REFUSALS = 100  # a gateway that answers and refuses for a quarter of an hour will not change its mind

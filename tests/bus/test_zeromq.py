@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -95,12 +96,13 @@ def test_a_stale_socket_file_does_not_stop_a_start(tmp_path: Path, closing: Exit
 def test_a_run_folder_with_a_long_path_uses_a_private_folder_instead(
     tmp_path: Path, closing: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    short = Path(closing.enter_context(tempfile.TemporaryDirectory()))
+    monkeypatch.setattr("tempfile.tempdir", str(short))
     run_dir = tmp_path / ("long" * 40) / "run"
     gateway, viewer = (closing.enter_context(ZeroMqBus(role, BusConfig(), run_dir)) for role in (GATEWAY, VIEWER))
     serve_health(gateway, closing)
     assert ask(viewer).is_ready
-    (made,) = tmp_path.glob("neuroscan-*")
+    (made,) = short.glob("neuroscan-*")
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
