@@ -18,6 +18,7 @@ import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydicom.dataset import Dataset
 
+from dicom_gateway.arrivals import Arrivals
 from dicom_gateway.assembly import SeriesAssembler
 from dicom_gateway.deliver import Delivery, Retention, queue_for
 from dicom_gateway.ingest import Spool, StorageScp
@@ -50,6 +51,7 @@ log = get_logger(__name__)
 TICK_S = 0.2
 HEARTBEAT_S = 1.0
 RETENTION_S = 60.0
+SEG_FIRST_S = 0.25  # the report is not begun while the SEG is on its way, as long as that takes no longer than this
 AWAITING_RESULT = (SeriesState.COMPLETE, SeriesState.SEGMENTING)
 
 
@@ -87,8 +89,9 @@ class Gateway:
         self._writer = ResultWriter(
             config.results, config.gateway, config.results_dir, self._headers, clock=clock, registry=self.registry
         )
+        self._arrivals = Arrivals(bus.publish)
         self._delivery = Delivery(
-            config, self._journal, bus.publish, clock=clock, registry=self.registry, random=random.Random()
+            config, self._journal, self._arrivals.announce, clock=clock, registry=self.registry, random=random.Random()
         )
         self._retention = Retention(config, self._journal, clock=clock)
         self._scp = StorageScp(
@@ -245,6 +248,8 @@ class Gateway:
             segs = self._writer.write_seg(completed, result, bundle.card, formats)
             self._last_to_result_s.observe(max(0.0, self._clock() - series.last_received_at_s))
             self._commit(series, segs)
+            if self._config.destinations:
+                self._arrivals.wait_for({seg.sop_uid for seg in segs}, SEG_FIRST_S)
         crashpoints.reach("results.after-write")
         self._commit(series, self._writer.write_rest(completed, result, bundle.card, self._pixels_of))
         crashpoints.reach("results.after-journal")

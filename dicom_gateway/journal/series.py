@@ -31,6 +31,7 @@ class JournaledSeries(JournalFile):
         events: Sequence[EventRecord] = (),
         *,
         assembled: Sequence[str] = (),
+        durable: bool = True,
         **changes: Any,
     ) -> int:
         """Append events, mark objects as assembled and change columns of the series, all or nothing.
@@ -41,6 +42,8 @@ class JournaledSeries(JournalFile):
             Numbered here, without gaps; their `sequence` is ignored.
         assembled : sequence of str
             SOP Instance UIDs whose events are now all written.
+        durable : bool
+            Whether `changes` must survive a power cut; without changes nothing here has to.
         **changes
             Columns of the series: state, model, rule, priority, modality, description, version, num_slices, reason,
             message, finished_at_s.
@@ -51,7 +54,7 @@ class JournaledSeries(JournalFile):
             Sequence number of the first event.
         """
         assert set(changes) <= SERIES_COLUMNS, changes
-        with self._transaction(durable=bool(changes)) as connection:
+        with self._transaction(durable=durable and bool(changes)) as connection:
             first = connection.execute(
                 "SELECT COALESCE(MAX(sequence) + 1, 0) FROM events WHERE series_uid = ?", (series_uid,)
             ).fetchone()[0]

@@ -47,12 +47,14 @@ def gateway(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Sup
     from dicom_gateway.gateway import Gateway
     from neuroscan_core.bus import open_bus
     from neuroscan_core.domain.events import GATEWAY
+    from neuroscan_core.heap import settle
 
     node = _begin(config, GATEWAY, crash_at)
     stopping = stop_on_signals(supervised)
     bus = open_bus(node, GATEWAY)
     try:
         with Gateway(node, bus):
+            settle()
             stopping.wait()
     finally:
         bus.close()

@@ -5,7 +5,7 @@ no bus and no engine: slices go in, windows come out, label maps go in, masks co
 every window has been computed from its true neighbours, so the result equals that of the complete volume bit for bit.
 
 Before completion neighbours are known from positions and spacing. A slice at an end of the stack or at a gap stands in
-for its missing neighbour; that is decided at completion only.
+for its missing neighbour; that is decided at completion, but for the end from which the slices come.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from neuroscan_core.ports import InferenceEngine
 SAME_SPACING = 0.25  # a gap up to this fraction above the spacing has no slice missing in it
 HINT_TOLERANCE = 0.1  # deviation of the smallest gap within which it confirms the header's spacing
 HINT_PATIENCE = 32  # slices after which a spacing that no gap has confirmed is not waited for any more
+END_PATIENCE = 12  # slices after which the first one, if it lies at an end of them, is taken for the end of the stack
 MAX_GAP_MM = 12.0  # no head protocol leaves more between neighbours; wider gaps are slices still to come
 
 Neighbours = tuple[FrameKey, FrameKey]
@@ -111,6 +112,7 @@ class StreamingSegmenter:
         self._prepared: dict[FrameKey, PreparedSlice] = {}
         self._other_plane: dict[FrameKey, Slice] = {}
         self._order: list[tuple[float, FrameKey]] = []
+        self._first: FrameKey | None = None
         self._smallest_gap_mm: float | None = None
         self._wanted: dict[FrameKey, Neighbours] = {}
         self._due: dict[FrameKey, Neighbours] = {}
@@ -140,6 +142,7 @@ class StreamingSegmenter:
             self._other_plane[key] = arrived
             return False
         prepared = prepare_slice(arrived, self._card)
+        self._first = self._first or key
         self._prepared[key] = prepared
         self._insert(prepared)
         return True
@@ -244,6 +247,21 @@ class StreamingSegmenter:
         for before, centre, after in zip(self._order, self._order[1:], self._order[2:], strict=False):
             if centre[0] - before[0] <= widest_mm and after[0] - centre[0] <= widest_mm:
                 self._want(centre[1], (before[1], after[1]))
+        self._want_first_end(widest_mm)
+
+    def _want_first_end(self, widest_mm: float) -> None:
+        """A scanner sends from one end: where the first slice still lies at an end, it will not get a neighbour there.
+
+        Should one come all the same, the window is computed again.
+        """
+        if len(self._order) < END_PATIENCE:
+            return
+        (lowest_mm, lowest), (second_mm, second) = self._order[0], self._order[1]
+        (highest_mm, highest), (last_mm, last) = self._order[-1], self._order[-2]
+        if self._first == lowest and second_mm - lowest_mm <= widest_mm:
+            self._want(lowest, (lowest, second))
+        elif self._first == highest and highest_mm - last_mm <= widest_mm:
+            self._want(highest, (last, highest))
 
     def _want(self, key: FrameKey, neighbours: Neighbours) -> None:
         if self._wanted.get(key) != neighbours:
