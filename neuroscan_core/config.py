@@ -126,7 +126,7 @@ class BusConfig(Section):
     curve_directory: Path | None = Field(
         None, description="CURVE keys (`neuroscan keys DIR` makes them); required for tcp:// beyond loopback."
     )
-    queue_events: int = Field(64, ge=8, le=100000, description="Unread events kept per subscriber before replay.")
+    queue_events: int = Field(128, ge=8, le=100000, description="Unread events kept per subscriber before replay.")
 
 
 class SegmenterConfig(Section):

@@ -16,6 +16,7 @@ from neuroscan_core.cli.console import ConfigFile, load, show_table
 if TYPE_CHECKING:
     from neuroscan_core.config import NodeConfig
 
+PICTURES_WAIT = 5  # niceness of the viewer: when the processor is short, masks come before pictures of them
 CrashAt = Annotated[str | None, typer.Option("--crash-at", hidden=True, metavar="POINT[:N]")]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
 
@@ -87,6 +88,7 @@ def viewer(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Supe
     from neuroscan_core.viewer.process import Viewer
 
     node = _begin(config, VIEWER, crash_at)
+    os.nice(PICTURES_WAIT)
     stopping = stop_on_signals(supervised)
     bus = open_bus(node, VIEWER)
     try:

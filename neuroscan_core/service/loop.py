@@ -41,7 +41,7 @@ from neuroscan_core.service.submit import Submission, Submitter
 log = get_logger(__name__)
 
 IDLE_S = 0.2
-MAX_EVENTS_PER_STEP = 8  # so that masks keep pace while slices pour in
+MAX_EVENTS_PER_STEP = 32  # a slice that waits in the feed may have to be replayed; one that is taken is only kept
 
 
 class EventFeed(Protocol):
