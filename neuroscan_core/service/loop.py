@@ -319,8 +319,7 @@ class SegmentationService:
         self._bus.publish(event)
         self._metrics.masks.inc()
         self._metrics.slice_to_mask_s.observe(latency_ms / 1000.0)
-        if work.version == 0:
-            crashpoints.reach("segmenter.mid-series")
+        crashpoints.reach("segmenter.mid-series")
 
     def _identity(self, model: str) -> ModelIdentity:
         engine = self._engines[model]
