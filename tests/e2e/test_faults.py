@@ -90,10 +90,14 @@ def test_one_process_killed_mid_series_is_restarted_and_the_result_is_whole(
 ) -> None:
     series = phantom_series(f"kill-{role}")
     node.start()
-    half = len(series.paths) // 2
-    first = PhantomSeries(series.paths[:half], series.series_uid, series.truth_kji)
-    send_until_all_are_acknowledged(node, first)
+    scanner = subprocess.Popen(
+        node.command("send", str(series.paths[0].parent), "127.0.0.1", str(node.port), "--pace", "8"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with node.journal() as journal:
+        wait_for(lambda: len(journal.instances(series.series_uid)) > len(series.paths) // 3, "a third of the slices")
     node.processes()[role].kill()
+    scanner.wait(timeout=60)
     send_until_all_are_acknowledged(node, series)
     assert_exactly_one_result(node, archive, series)
 
