@@ -108,7 +108,7 @@ def test_windows_of_the_higher_priority_go_first_then_those_of_the_older_series(
     bus.close()
     (engine,) = model.engines
     markers = [round(value / min(engine.seen)) for value in engine.seen]
-    assert markers == [2, 3, 1]
+    assert markers == [3, 2, 1]
 
 
 def failure(uid: str, version: int = 1) -> SubmitFailure:
