@@ -71,6 +71,7 @@ def export_onnx(network: nn.Module, path: Path, check_windows_NCHW: npt.NDArray[
     temporary = path.with_suffix(".part.onnx")
     try:
         _write(fold_batch_norm(network), temporary, check_windows_NCHW)
+        _forget_origin(temporary)
         _check_file(temporary)
         reference = torch_predictor(network)(check_windows_NCHW)
         check_parity(temporary, check_windows_NCHW, reference)
@@ -95,6 +96,23 @@ def _write(network: nn.Module, path: Path, windows_NCHW: npt.NDArray[np.float32]
         external_data=False,
         verbose=False,
     )
+
+
+def _forget_origin(path: Path) -> None:
+    """Drop what the exporter notes of the source code: stack traces with the paths of the machine."""
+    model = onnx.load(path)
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
+        del part.metadata_props[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+    onnx.save(model, path)
 
 
 def _check_file(path: Path) -> None:

@@ -50,6 +50,10 @@ def test_file_is_what_the_node_expects(bundle):
     assert names == ["README.md", "model.onnx", "model.yaml", "reference.npz"]
 
 
+def test_file_tells_nothing_of_the_machine_that_made_it(bundle):
+    assert b'File "' not in (bundle / "model.onnx").read_bytes()
+
+
 def test_card_names_the_hash_of_the_file(bundle):
     card = yaml.safe_load((bundle / "model.yaml").read_text(encoding="utf-8"))
     digest = hashlib.sha256((bundle / "model.onnx").read_bytes()).hexdigest()
