@@ -1,11 +1,12 @@
-"""Intensity normalisation `foreground-median-v1` of 2.5D windows.
+"""Intensity normalisation: `foreground-median-v1` of 2.5D windows, `foreground-zscore-v1` of volumes.
 
 The very same functions serve training and the node. A window depends on its
 own three slices only, so a slice can be segmented while the series is still
-arriving and the result cannot differ from that of the complete series. What
-the network sees in space (spacing, orientation, padding) is in `grid`.
+arriving and the result cannot differ from that of the complete series. A
+volume is normalised when all of it is there. What the network sees in space
+(spacing, orientation, padding) is in `grid`.
 
-Shape legend: C = 3 slices (z-1, z, z+1), H rows, W columns.
+Shape legend: C = 3 slices (z-1, z, z+1), D slices, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -16,10 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 NORMALISATION = "foreground-median-v1"
+VOLUME_NORMALISATION = "foreground-zscore-v1"
 NUM_WINDOW_SLICES = 3
 MAX_NORMALISED = 4.0
 # The median hardly moves when only every second row and column is looked at.
 STATISTIC_STRIDE = 2
+# A voxel is tissue where it exceeds this share of the volume's bright end.
+TISSUE_SHARE = 0.1
+BRIGHT_PERCENTILE = 99.0
+MAX_ZSCORE = 5.0
 
 
 def slice_scale(slice_HW: npt.NDArray[np.generic]) -> float:
@@ -85,3 +91,52 @@ def normalise_window(
     for channel, slice_HW in enumerate(slices):
         np.multiply(slice_HW, inverse, out=window_CHW[channel], casting="unsafe")
     return np.clip(window_CHW, 0.0, MAX_NORMALISED, out=window_CHW)
+
+
+def volume_statistics(volume_DHW: npt.NDArray[np.generic]) -> tuple[float, float]:
+    """Return mean and standard deviation of a volume's tissue.
+
+    Tissue is what exceeds a tenth of the 99th percentile of the positive
+    voxels, so that air, zero or noisy, does not count.
+
+    Parameters
+    ----------
+    volume_DHW : numpy.ndarray
+        Intensities of one channel, any real dtype, finite.
+
+    Returns
+    -------
+    tuple of float
+        Mean and standard deviation; (0.0, 0.0) for a volume without tissue or of one value.
+    """
+    sample = volume_DHW[:, ::STATISTIC_STRIDE, ::STATISTIC_STRIDE].astype(np.float32)
+    positive = sample[sample > 0]
+    if positive.size == 0:
+        return 0.0, 0.0
+    tissue = positive[positive > TISSUE_SHARE * np.percentile(positive, BRIGHT_PERCENTILE)]
+    mean, deviation = float(tissue.mean(dtype=np.float64)), float(tissue.std(dtype=np.float64))
+    return (mean, deviation) if deviation > 0 else (0.0, 0.0)
+
+
+def normalise_volume(
+    volume_DHW: npt.NDArray[np.generic], statistics: tuple[float, float] | None = None
+) -> npt.NDArray[np.float32]:
+    """Return z-scores over the tissue of a volume, in [-5, 5].
+
+    Parameters
+    ----------
+    volume_DHW : numpy.ndarray
+        One channel: a volume, or slices of it with the statistics of the whole.
+    statistics : tuple of float, optional
+        `volume_statistics` of the whole volume, where already known.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, the shape of the input; zeros where there is no tissue at all.
+    """
+    mean, deviation = volume_statistics(volume_DHW) if statistics is None else statistics
+    if deviation <= 0:
+        return np.zeros(volume_DHW.shape, dtype=np.float32)
+    scores = (volume_DHW.astype(np.float32) - np.float32(mean)) / np.float32(deviation)
+    return np.asarray(np.clip(scores, -MAX_ZSCORE, MAX_ZSCORE, out=scores))
