@@ -41,4 +41,4 @@ class StudyVolume:
 
     def channel(self, name: str) -> npt.NDArray[np.float32]:
         """Voxels (slices, rows, columns) of one sequence, a view."""
-        return self.voxels_CKJI[self.channels.index(name)]
+        return np.asarray(self.voxels_CKJI[self.channels.index(name)])
