@@ -106,7 +106,7 @@ def evaluate_bundle(
         raise ValueError("threshold and postprocessing are chosen on validation cases only")
     predict = onnx_predictor(bundle / "model.onnx")
     probabilities = {
-        case.name: predict_case(predict, cache, case)
+        case.name: predict_case(predict, cache, case)[0]
         for case in track(cases, description="predicting", console=Console(stderr=True))
     }
     chosen = choose_postprocessing(cache, cases, probabilities) if choose else read_postprocessing(bundle)

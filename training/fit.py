@@ -214,7 +214,7 @@ class Trainer:
         dice: dict[str, list[float]] = {}
         for case in self.val_cases:
             truth = self.cache.masks_SHW[case.start : case.stop] > 0
-            prediction = predict_case(predict, self.cache, case) > 0.5
+            prediction = predict_case(predict, self.cache, case)[0] > 0.5
             dice.setdefault(case.dataset, []).append(overlap(prediction, truth).dice)
         score = float(np.mean([np.mean(values) for values in dice.values()]))
         listed = {name: [round(d, 3) for d in values] for name, values in dice.items()}
