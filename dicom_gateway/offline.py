@@ -80,7 +80,7 @@ def _segment_nifti(source: Path, output: Path, config: NodeConfig, bundle: Bundl
         raise ConfigurationError(f"{path} is not a name for NIfTI.", remedy="Let it end in .nii.gz, or name a folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with closing(bundle.open_engine(config.segmenter.threads)) as engine:
+        with closing(bundle.open_engine(config.segmenter)) as engine:
             segmentation = segment_nifti(source, path, engine)
     except OSError as exc:
         raise StorageError(
@@ -126,7 +126,7 @@ def _segment_series(
     series: SourceSeries, output: Path, config: NodeConfig, bundle: Bundle, clock: Callable[[], float]
 ) -> tuple[list[ResultRecord], Segmentation]:
     volume = series.require_volume()
-    with closing(bundle.open_engine(config.segmenter.threads)) as engine:
+    with closing(bundle.open_engine(config.segmenter)) as engine:
         segmentation = segment_volume(volume, engine)
         model = _identity(engine)
     headers = SourceHeaders(lambda _: series.headers)

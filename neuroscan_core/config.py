@@ -129,11 +129,35 @@ class BusConfig(Section):
     queue_events: int = Field(128, ge=8, le=100000, description="Unread events kept per subscriber before replay.")
 
 
+class TensorRtConfig(Section):
+    """Engines that TensorRT builds for the GPU of this machine."""
+
+    plan_dir: Path | None = Field(None, description="Folder of the engines built here; default: state_dir/engines.")
+    workspace_mib: int = Field(1024, ge=16, le=1 << 20, description="GPU memory that a build may use for trials.")
+    cuda_graphs: bool = Field(True, description="Replay a recorded CUDA graph for batch sizes that were seen before.")
+
+
+class TritonConfig(Section):
+    """A Triton Inference Server that executes the networks."""
+
+    url: str = Field("127.0.0.1:8001", description="Address of the server, without scheme.")
+    protocol: Literal["grpc", "http"] = Field("grpc", description="8001 is the usual port of gRPC, 8000 that of HTTP.")
+    timeout_s: float = Field(10.0, gt=0, description="Wait for one answer.")
+    model_prefix: str = Field("", description="Put before a bundle's name to make the name on the server.")
+
+
 class SegmenterConfig(Section):
     """The segmentation service."""
 
     models_dir: Path | None = Field(None, description="More model bundles, beside those that come with the package.")
-    engine: Literal["auto", "onnxruntime"] = Field("auto", description="What executes the networks.")
+    engine: Literal["auto", "onnxruntime", "onnxruntime-cuda", "tensorrt", "triton"] = Field(
+        "auto", description="What executes the networks; auto: TensorRT, else CUDA, else the processor."
+    )
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        "auto", description="Numbers of the network; auto: fp16 on TensorRT, fp32 elsewhere."
+    )
+    tensorrt: TensorRtConfig = TensorRtConfig()
+    triton: TritonConfig = TritonConfig()
     threads: int = Field(0, ge=0, le=256, description="Threads of the engine; 0: all processors.")
     max_batch: int = Field(4, ge=1, le=64, description="Most slices segmented in one run when they queue up.")
     max_open_series: int = Field(8, ge=1, le=256, description="Series kept in memory at once; others wait.")
@@ -222,6 +246,14 @@ class NodeConfig(Section):
         names = [destination.name for destination in self.destinations]
         if len(set(names)) != len(names):
             raise ValueError("destinations need different names")
+        return self
+
+    @model_validator(mode="after")
+    def _engines_are_kept_in_the_state_folder(self) -> NodeConfig:
+        if self.segmenter.tensorrt.plan_dir is None:
+            tensorrt = self.segmenter.tensorrt.model_copy(update={"plan_dir": self.state_dir / "engines"})
+            # Sections do not change once they were checked; this is still part of the check.
+            self.__dict__["segmenter"] = self.segmenter.model_copy(update={"tensorrt": tensorrt})
         return self
 
     @property

@@ -166,7 +166,7 @@ def check_models(config: NodeConfig) -> Iterable[Finding]:
     if not bundles:
         yield failure("models", "There is no model bundle.", "Set segmenter.models_dir to a folder that holds one.")
     for name, bundle in bundles.items():
-        engine = bundle.open_engine(config.segmenter.threads)
+        engine = bundle.open_engine(config.segmenter)
         yield good("model", f"{name} {bundle.card.version}: hash and reference agree on {engine.name}")
         engine.close()
 

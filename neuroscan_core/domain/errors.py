@@ -4,7 +4,8 @@
     ├── ConfigurationError          a key of the configuration file is wrong or missing
     ├── ModelError
     │   ├── InvalidBundle           card, hash or shapes of a model bundle disagree
-    │   └── EngineRefused           an engine does not agree with the reference of its bundle
+    │   ├── EngineRefused           an engine does not agree with the reference of its bundle
+    │   └── EngineUnavailable       the engine that was asked for cannot run on this machine
     ├── DicomError
     │   ├── UnreadableObject        the bytes are not a DICOM object that can be used
     │   ├── UndecodablePixels       the pixel data does not decode
@@ -63,6 +64,10 @@ class InvalidBundle(ModelError):
 
 class EngineRefused(ModelError):
     """An engine does not agree with the reference of its bundle."""
+
+
+class EngineUnavailable(ModelError):
+    """The engine that was asked for cannot run on this machine: a library, a device or a server is missing."""
 
 
 class DicomError(NeuroScanError):

@@ -15,14 +15,37 @@ import numpy.typing as npt
 import yaml
 
 import neuroscan_core
+from neuroscan_core.config import SegmenterConfig
 from neuroscan_core.domain.errors import InvalidBundle
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
-from neuroscan_core.pipeline.normalise import NORMALISATION, NUM_WINDOW_SLICES
+from neuroscan_core.domain.segmentation import GLIOMA_LABELS, GLIOMA_REGIONS
+from neuroscan_core.domain.study import SEQUENCES
+from neuroscan_core.pipeline.normalise import NORMALISATION, NUM_WINDOW_SLICES, VOLUME_NORMALISATION
+from neuroscan_core.pipeline.picture import PICTURE_NORMALISATION
 from neuroscan_core.ports import InferenceEngine
 
 CARD_FILE = "model.yaml"
 OPSET = 20
 _EXPORT_AGAIN = "Export the bundle again, or copy it again if it was damaged on the way."
+
+NESTED = {region.name: region.labels for region in GLIOMA_REGIONS}
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """What the node gives a kind of model, and how it reads the output."""
+
+    normalisation: str
+    num_channels: int
+    activation: str
+
+
+_FED = {
+    ModelKind.SLICE25D: _Feed(NORMALISATION, NUM_WINDOW_SLICES, "sigmoid"),
+    ModelKind.MULTIMODAL2D: _Feed(VOLUME_NORMALISATION, len(SEQUENCES), "softmax"),
+    ModelKind.VOLUME3D: _Feed(VOLUME_NORMALISATION, len(SEQUENCES), "sigmoid"),
+    ModelKind.CLASSIFIER: _Feed(PICTURE_NORMALISATION, 1, "softmax"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +54,10 @@ class Reference:
 
     Parameters
     ----------
-    image_NCHW, logits_NLHW : ndarray of float32
+    image_NCHW : ndarray of float32
+        Inputs; (N, C, D, H, W) for ``volume3d``.
+    logits_NLHW : ndarray of float32
+        Outputs; (N, L, D, H, W) for ``volume3d``, (N, L) for ``classifier``.
     """
 
     image_NCHW: npt.NDArray[np.float32]  # noqa: N815 - shape suffix
@@ -54,11 +80,11 @@ class Bundle:
     onnx_path: Path
     reference: Reference
 
-    def open_engine(self, threads: int = 0) -> InferenceEngine:
-        """Execute it on ONNX Runtime; see `OnnxRuntimeEngine` for what may go wrong."""
-        from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
+    def open_engine(self, config: SegmenterConfig) -> InferenceEngine:
+        """Execute it on the engine that the configuration names; see `select.open_engine` for what may go wrong."""
+        from neuroscan_core.inference.select import open_engine
 
-        return OnnxRuntimeEngine(self, threads)
+        return open_engine(self, config)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -70,18 +96,39 @@ def load_bundle(folder: Path) -> Bundle:
         A file is missing, the ONNX file is not the one of the card, or the card asks for what the node cannot do.
     """
     card = _read_card(folder)
-    if card.kind is not ModelKind.SLICE25D:
-        raise InvalidBundle(f"{card.name} is a {card.kind.value} model; the node segments with slice25d models.")
-    if card.normalisation != NORMALISATION or len(card.channels) != NUM_WINDOW_SLICES or card.activation != "sigmoid":
+    problem = _cannot_feed(card)
+    if problem:
         raise InvalidBundle(
-            f"{card.name} wants normalisation {card.normalisation}, {len(card.channels)} channels and "
-            f"{card.activation}; the node has {NORMALISATION}, {NUM_WINDOW_SLICES} and sigmoid.",
+            f"{card.name}, a {card.kind.value} model, {problem}.",
             remedy="Use a bundle that was exported for this version of the node.",
         )
     onnx_path = _inside(folder, card.onnx_file)
     _check_hash(onnx_path, card)
     _check_opset(card)
     return Bundle(card, folder, onnx_path, _read_reference(_inside(folder, card.reference_file), card))
+
+
+def _cannot_feed(card: ModelCard) -> str:
+    """What of a card the node has no input or no reading of the output for; empty where all is well."""
+    needs = _FED[card.kind]
+    has = (card.normalisation, card.activation)
+    if has != (needs.normalisation, needs.activation):
+        return f"wants {has[0]} and {has[1]}; the node has {needs.normalisation} and {needs.activation}"
+    if len(card.channels) != needs.num_channels:
+        return f"wants {len(card.channels)} channels; the node has {needs.num_channels}"
+    if card.kind in (ModelKind.SLICE25D, ModelKind.CLASSIFIER):
+        return ""
+    if card.channels != SEQUENCES:
+        return f"wants the channels {', '.join(card.channels)}; the node has {', '.join(SEQUENCES)}, in this order"
+    values = tuple(label.value for label in card.labels)
+    if values != GLIOMA_LABELS:
+        return f"gives the labels {values}; the node knows {GLIOMA_LABELS} (necrotic core, oedema, enhancing), in order"
+    regions = {region.name: region.labels for region in card.regions}
+    if card.kind is ModelKind.VOLUME3D and (list(regions) != list(NESTED) or any(
+        set(regions[name]) != set(labels) for name, labels in NESTED.items()
+    )):  # fmt: skip
+        return f"gives the regions {regions}; the node nests {NESTED}, in this order"
+    return ""
 
 
 def find_bundles(models_dir: Path | None = None) -> dict[str, Bundle]:
@@ -155,8 +202,8 @@ def _read_reference(path: Path, card: ModelCard) -> Reference:
             image, logits = arrays["image"].astype(np.float32), arrays["logits"].astype(np.float32)
     except (OSError, ValueError, KeyError, EOFError) as exc:
         raise InvalidBundle(f"{path} holds no reference: {exc}.", remedy=_EXPORT_AGAIN) from exc
-    num = len(image)
-    wanted = ((num, len(card.channels), *card.size), (num, len(card.labels), *card.size))
+    num = len(image) if image.ndim else 0
+    wanted = ((num, *card.input_shape), (num, *card.output_shape))
     if num == 0 or (image.shape, logits.shape) != wanted:
         raise InvalidBundle(
             f"Shapes of {path} are {image.shape} and {logits.shape}; the card says {wanted[0]} and {wanted[1]}.",

@@ -2,8 +2,8 @@
 
 Each slice is computed by one thread, several slices at once. Measured on two cores with the bundled network, that
 takes a fifth less processor time per slice than one slice on two threads, because threads never wait for each other;
-and a slice's logits cannot depend on what else is in the batch. Worker threads sleep when idle (no spinning): the
-gateway shares the processor.
+and a slice's logits cannot depend on what else is in the batch. A patch of a volume is large enough, and takes memory
+enough, that all threads work on one. Worker threads sleep when idle (no spinning): the gateway shares the processor.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.errors import EngineRefused, InvalidBundle
-from neuroscan_core.domain.model_card import ModelCard
-from neuroscan_core.inference.bundle import Bundle, Reference
-
-MAX_PROBABILITY_DIFFERENCE = 5e-3
+from neuroscan_core.domain.model_card import ModelCard, ModelKind
+from neuroscan_core.inference.bundle import Bundle
+from neuroscan_core.inference.gate import check_against_reference
 
 
 class OnnxRuntimeEngine:
@@ -30,7 +29,7 @@ class OnnxRuntimeEngine:
     ----------
     bundle : Bundle
     threads : int
-        Slices computed at once; 0: as many as there are processors.
+        Slices computed at once, or threads for one patch of a volume; 0: as many as there are processors.
 
     Raises
     ------
@@ -42,9 +41,10 @@ class OnnxRuntimeEngine:
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         self._card = bundle.card
-        self._session = _open_session(bundle)
-        self._threads = threads or _num_processors()
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="onnxruntime")
+        threads = threads or num_processors()
+        is_volume = bundle.card.kind is ModelKind.VOLUME3D
+        self._session = open_session(bundle, "CPUExecutionProvider", threads=threads if is_volume else 1)
+        self._pool = ThreadPoolExecutor(1 if is_volume else threads, thread_name_prefix="onnxruntime")
         try:
             check_against_reference(self, bundle.reference)
         except EngineRefused:
@@ -62,7 +62,7 @@ class OnnxRuntimeEngine:
         return "onnxruntime-cpu"
 
     def run(self, image_NCHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits for a batch, shape (N, labels, H, W)."""
+        """Logits for a batch, shape (N, outputs, ...)."""
         items = [image_NCHW[n : n + 1] for n in range(len(image_NCHW))]
         if len(items) == 1:
             return self._run_one(items[0])
@@ -85,67 +85,59 @@ class OnnxRuntimeEngine:
         return np.asarray(self._session.run([self._card.output_name], feed)[0], dtype=np.float32)
 
 
-def check_against_reference(
-    engine: OnnxRuntimeEngine, reference: Reference, *, tolerance: float = MAX_PROBABILITY_DIFFERENCE
-) -> float:
-    """Run the bundle's reference inputs and return the largest difference of a probability.
-
-    Raises
-    ------
-    EngineRefused
-        It exceeds the tolerance.
-    """
-    difference = np.abs(_sigmoid(engine.run(reference.image_NCHW)) - _sigmoid(reference.logits_NLHW)).max()
-    if not difference <= tolerance:
-        raise EngineRefused(
-            f"{engine.name} differs from the reference of {engine.card.name} by {difference:.2g} in probability; "
-            f"{tolerance:.2g} is allowed.",
-            remedy="Do not use this engine here; report processor and version of ONNX Runtime.",
-        )
-    return float(difference)
-
-
-def _sigmoid(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64))))
-
-
-def _num_processors() -> int:
+def num_processors() -> int:
     """Count the processors that this process may use, fewer than the machine has inside a container."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _open_session(bundle: Bundle) -> Any:  # onnxruntime has no type information
+def open_session(bundle: Bundle, *providers: Any, threads: int) -> Any:  # onnxruntime has no type information
+    """Load a bundle's network.
+
+    Parameters
+    ----------
+    providers : str or (str, dict)
+        Execution providers with their options, as ONNX Runtime names them.
+
+    Raises
+    ------
+    InvalidBundle
+        ONNX Runtime cannot load the file, or its inputs and outputs are not those of the card.
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(bundle.onnx_path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(bundle.onnx_path), options, providers=list(providers))
     except (failures.Fail, failures.InvalidGraph, failures.InvalidProtobuf, failures.NotImplemented) as exc:
         raise InvalidBundle(f"ONNX Runtime cannot load {bundle.onnx_path}: {exc}.") from exc
-    _check_tensors(session, bundle.card)
+    _check_tensors(session, bundle)
     return session
 
 
-def _check_tensors(session: Any, card: ModelCard) -> None:
+def _check_tensors(session: Any, bundle: Bundle) -> None:
+    card, reference = bundle.card, bundle.reference
     wanted = {
-        card.input_name: [len(card.channels), *card.size],
-        card.output_name: [len(card.labels), *card.size],
+        card.input_name: list(reference.image_NCHW.shape[1:]),
+        card.output_name: list(reference.logits_NLHW.shape[1:]),
     }
     found = {tensor.name: list(tensor.shape)[1:] for tensor in (*session.get_inputs(), *session.get_outputs())}
     types = {tensor.type for tensor in (*session.get_inputs(), *session.get_outputs())}
-    # A symbolic dimension fits any size.
-    fits = found.keys() == wanted.keys() and all(
-        len(found[name]) == 3 and all(not isinstance(f, int) or f == w for f, w in zip(found[name], shape, strict=True))
-        for name, shape in wanted.items()
-    )
+    fits = found.keys() == wanted.keys() and all(_fits(found[name], shape) for name, shape in wanted.items())
     if not fits or types != {"tensor(float)"}:
         raise InvalidBundle(
             f"Tensors of {card.name} are {found} of {', '.join(sorted(types))}; the card says {wanted}, float32.",
             remedy="Export the bundle again.",
         )
+
+
+def _fits(found: list[int | str], wanted: list[int]) -> bool:
+    """Whether shapes agree; a symbolic dimension fits any size."""
+    return len(found) == len(wanted) and all(
+        not isinstance(f, int) or f == w for f, w in zip(found, wanted, strict=True)
+    )

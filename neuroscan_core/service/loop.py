@@ -68,7 +68,7 @@ class ModelSource(Protocol):
         """Its card."""
         ...
 
-    def open_engine(self, threads: int = 0) -> InferenceEngine:
+    def open_engine(self, config: SegmenterConfig) -> InferenceEngine:
         """Execute it."""
         ...
 
@@ -123,7 +123,7 @@ class SegmentationService:
             A model cannot be executed here.
         """
         for name, bundle in self._bundles.items():
-            self._engines[name] = bundle.open_engine(self._config.threads)
+            self._engines[name] = bundle.open_engine(self._config)
         self._serving.enter_context(self._bus.serve(ReplayMasks, self._masks.replay))
         self._serving.enter_context(self._bus.serve(GetSegmenterHealth, self._health))
         self._submitter.start()

@@ -46,7 +46,7 @@ class CheapModel:
         self.break_on = break_on
         self.engines: list[BreakableEngine] = []
 
-    def open_engine(self, threads: int = 0) -> InferenceEngine:
+    def open_engine(self, config: SegmenterConfig) -> InferenceEngine:
         engine = BreakableEngine(self.break_on)
         self.engines.append(engine)
         return engine
