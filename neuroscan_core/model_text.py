@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.model_card import ModelCard, ModelKind
 
 
 def model_lines(card: ModelCard) -> Iterator[str]:
     """What the card says of task, input, measured quality, training data and licence, line by line."""
     planes = "/".join(plane.value for plane in card.planes)
+    size = "x".join(str(length) for length in card.size)
+    spacing = "" if card.kind is ModelKind.CLASSIFIER else f" at {card.spacing_mm:g} mm"
     yield f"{card.name} {card.version}: {card.task}"
-    yield f"  Input    {card.sequence}, {planes}, {card.size[0]}x{card.size[1]} at {card.spacing_mm:g} mm"
+    yield f"  Input    {card.sequence}, {planes}, {size}{spacing}"
     yield from (f"  Trained  {entry.get('name', '?')}" for entry in _entries(card, "training_data"))
     for entry in _entries(card, "metrics"):
         yield f"  Result   {entry.get('data', '?')}: {_numbers(entry)} ({entry.get('patients', '?')} patients)"

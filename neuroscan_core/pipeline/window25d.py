@@ -73,7 +73,7 @@ def prepare_slice(source: Slice, card: ModelCard) -> PreparedSlice:
         *geometry.shape,
         geometry.spacing_mm,
         geometry.orientation,
-        size=card.size,
+        size=card.plane_size,
         working_spacing_mm=card.spacing_mm,
         tolerance=card.spacing_tolerance,
     )

@@ -21,11 +21,18 @@ ALLOWED = re.compile(
     | model | name | sha256 | engine | modality | description | priority | state | reason
     | code | message | remedy | is_\w+ | open_series | open_only | series | opened | slices | completed | rejected
     | masks | destination | segmentation | result | failure | problems | metrics
+    | composites | region | warnings | triage | classes | probabilities | slice_probabilities | value | scheme | meaning
     """,
     re.VERBOSE,
 )
-# `name` is that of a model alone, `description` the SeriesDescription.
-ONLY_IN = {"name": {"ModelIdentity"}, "description": {"SeriesOpened", "SeriesProgress"}}
+# `name` is that of a model alone, `description` the SeriesDescription, a coded concept that of a class.
+ONLY_IN = {
+    "name": {"ModelIdentity"},
+    "description": {"SeriesOpened", "SeriesProgress"},
+    "value": {"Code"},
+    "scheme": {"Code"},
+    "meaning": {"Code"},
+}
 
 
 def dataclasses_in(hint: Any) -> set[type]:

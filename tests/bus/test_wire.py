@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroscan_core.bus import wire
+from neuroscan_core.domain.codes import GLIOMA, NO_TUMOUR
 from neuroscan_core.domain.errors import JournalError, RejectionCode, WireFormatError
 from neuroscan_core.domain.events import (
     EVENT_TYPES,
@@ -41,7 +42,14 @@ from neuroscan_core.domain.requests import (
     SubmitFailure,
     SubmitSegmentation,
 )
-from neuroscan_core.domain.segmentation import Diameter, ModelIdentity, RegionMeasurement, Segmentation
+from neuroscan_core.domain.segmentation import (
+    CompositeMeasurement,
+    Diameter,
+    ModelIdentity,
+    RegionMeasurement,
+    Segmentation,
+    Triage,
+)
 from neuroscan_core.domain.volume import FrameKey
 from tests.bus.series import geometry, mask_ready, slice_received, whole_series
 
@@ -54,6 +62,9 @@ SEGMENTATION = Segmentation(
     KEYS,
     np.arange(32, dtype=np.uint8).reshape(2, 4, 4),
     (RegionMeasurement(1, 0.5, 2, DIAMETER), RegionMeasurement(2, 0.0, 0, None)),
+    (CompositeMeasurement("WT", 0.5, 2, DIAMETER), CompositeMeasurement("ET", 0.0, 0, None)),
+    ("The model was trained without skulls.",),
+    Triage(MODEL, (GLIOMA, NO_TUMOUR), (0.75, 0.25), KEYS[:1], ((0.75, 0.25),)),
 )
 READY = SegmentationReady("1.2", 2, SEGMENTATION, MODEL)
 FAILED = SegmentationFailed("1.2", 1, "internal-error", "It failed.")

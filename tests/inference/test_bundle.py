@@ -56,7 +56,11 @@ def test_a_missing_or_damaged_file_is_refused(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda card: card.update(kind="volume3d"), "slice25d"),
+        (lambda card: card.update(kind="volume4d"), "volume4d"),
+        (lambda card: card.update(kind="volume3d"), "regions"),
+        (lambda card: card.update(kind="multimodal2d"), "zscore"),
+        (lambda card: card["input"].update(skull="maybe"), "skull: maybe"),
+        (lambda card: card["input"].update(size=[8, 32, 32]), "2 positive lengths"),
         (lambda card: card["input"].update(normalisation="z-score"), "z-score"),
         (lambda card: card["input"].update(channels=["z"]), "1 channels"),
         (lambda card: card["output"].update(activation="softmax"), "softmax"),
