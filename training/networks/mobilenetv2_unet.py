@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.networks.encoder_weights import load_into
+
 # expansion, channels, repeats, stride of the first repeat (paper, table 2)
 INVERTED_RESIDUALS = (
     (1, 16, 1, 1),
@@ -156,14 +158,7 @@ class MobileNetV2UNet(nn.Module):
 
         Raises
         ------
-        ValueError
+        EncoderMismatch
             If a parameter of the encoder is missing or has another shape.
         """
-        own = self.features.state_dict()
-        wanted = {}
-        for key, value in own.items():
-            source = state.get(ENCODER_PREFIX + key)
-            if source is None or source.shape != value.shape:
-                raise ValueError(f"{ENCODER_PREFIX}{key} missing or of another shape")
-            wanted[key] = source
-        self.features.load_state_dict(wanted)
+        load_into(self.features, state, ENCODER_PREFIX)

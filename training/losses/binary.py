@@ -1,4 +1,4 @@
-"""Losses on logits. Shapes: `[N, 1, H, W]` for logits and targets."""
+"""Losses of one region against the rest. Shapes: `[N, 1, H, W]` for logits and targets."""
 
 from __future__ import annotations
 
