@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from neuroscan_core.domain.errors import ConfigurationError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+SequenceName = Literal["T1", "T1ce", "T2", "FLAIR"]
 AETitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
 
 
@@ -104,6 +105,31 @@ class RuleConfig(Section):
     )
     model: str | None = Field(None, description="Name of the model bundle; null: store only, do not segment.")
     priority: int = Field(0, ge=-100, le=100, description="Higher is segmented first.")
+    triage: str | None = Field(
+        None, description="Name of a classifier whose opinion goes into the report of the segmentation, never alone."
+    )
+
+
+class StudyConfig(Section):
+    """Several series of one study that are segmented as one; beside what the rules do with each of them."""
+
+    name: str = Field(description="Shown on the status page and in `neuroscan status`.")
+    when: dict[str, Any] = Field(
+        default_factory=lambda: {"Modality": "MR"},
+        description="Which series may take part: conditions as in `rules`. What each shows (T1, T1ce, T2, FLAIR) is "
+        "found by its attributes.",
+    )
+    model: str = Field(description="Name of a model bundle of several sequences; it needs all of its sequences.")
+    triage: str | None = Field(None, description="Name of a classifier whose opinion goes into the report.")
+    references: tuple[SequenceName, ...] = Field(
+        ("T1ce", "FLAIR"), description="Sequences on whose grid the result may lie; the one with the finest voxels."
+    )
+    min_overlap: float = Field(0.5, gt=0, le=1, description="Least share of a series that the others must cover.")
+    allow_different_frames: bool = Field(
+        False, description="Believe positions of series in different frames of reference; nothing is registered."
+    )
+    wait_s: float = Field(1800.0, gt=0, description="Silence after which missing sequences are not waited for.")
+    priority: int = Field(0, ge=-100, le=100, description="Higher is segmented first, among studies.")
 
 
 DEFAULT_RULES = (
@@ -142,8 +168,12 @@ class TritonConfig(Section):
 
     url: str = Field("127.0.0.1:8001", description="Address of the server, without scheme.")
     protocol: Literal["grpc", "http"] = Field("grpc", description="8001 is the usual port of gRPC, 8000 that of HTTP.")
-    timeout_s: float = Field(10.0, gt=0, description="Wait for one answer.")
+    timeout_s: float = Field(10.0, gt=0, description="Wait for an answer, and for a server that restarts.")
     model_prefix: str = Field("", description="Put before a bundle's name to make the name on the server.")
+    tls: bool = Field(False, description="Speak TLS with the server.")
+    ca: Path | None = Field(None, description="Certificates in PEM that sign the server's; default: the system's.")
+    certificate: Path | None = Field(None, description="Certificate chain in PEM that the node shows the server.")
+    key: Path | None = Field(None, description="Private key of that certificate, in PEM.")
 
 
 class SegmenterConfig(Section):
@@ -233,6 +263,7 @@ class NodeConfig(Section):
     gateway: GatewayConfig = GatewayConfig()
     series: SeriesConfig = SeriesConfig()
     rules: tuple[RuleConfig, ...] = Field(DEFAULT_RULES, description="Which series goes to which model; first match.")
+    studies: tuple[StudyConfig, ...] = Field((), description="Studies whose series are segmented together.")
     segmenter: SegmenterConfig = SegmenterConfig()
     results: ResultsConfig = ResultsConfig()
     destinations: tuple[DestinationConfig, ...] = Field((), description="Archives that get the results.")
@@ -246,6 +277,13 @@ class NodeConfig(Section):
         names = [destination.name for destination in self.destinations]
         if len(set(names)) != len(names):
             raise ValueError("destinations need different names")
+        return self
+
+    @model_validator(mode="after")
+    def _study_names_are_unique(self) -> NodeConfig:
+        names = [study.name for study in self.studies]
+        if len(set(names)) != len(names):
+            raise ValueError("studies need different names")
         return self
 
     @model_validator(mode="after")

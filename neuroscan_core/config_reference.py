@@ -13,11 +13,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from neuroscan_core.config import DestinationConfig, NodeConfig, TlsConfig
+from neuroscan_core.config import DestinationConfig, NodeConfig, StudyConfig, TlsConfig
 
 _EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     TlsConfig: {"certificate": "/etc/neuroscan/tls/node.pem", "key": "/etc/neuroscan/tls/node.key"},
     DestinationConfig: {"name": "pacs", "host": "192.0.2.10"},
+    StudyConfig: {"name": "brain tumour", "model": "unet-brats"},
 }
 _TYPE_NAMES = {bool: "true or false", int: "integer", float: "number", str: "text", Path: "path", dict: "mapping"}
 

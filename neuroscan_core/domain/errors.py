@@ -109,6 +109,9 @@ class RejectionCode(str, Enum):
     NOT_GREYSCALE = "not-greyscale"
     UNSUPPORTED_PLANE = "unsupported-plane"
     NOT_BRAIN_LIKE = "not-brain-like"
+    MISSING_SEQUENCE = "missing-sequence"
+    DIFFERENT_FRAMES = "different-frames-of-reference"
+    NO_OVERLAP = "no-overlap"
 
 
 class SeriesRejection(NeuroScanError):
