@@ -92,11 +92,11 @@ def _open(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]  # hea
     from training.data.splits import check_leaks, load_split
 
     torch.set_num_threads(arguments.threads)
-    cases = find_cases(arguments.data)
+    cases = find_cases(arguments.data, "flair")
     split = load_split(arguments.split)
     check_leaks(split, cases)
     with console.status("reading cases") as status:
-        cache = open_cache(cases, arguments.cache, lambda name: status.update(f"reading {name}"))
+        cache = open_cache("flair", cases, arguments.cache, lambda name, done, total: status.update(f"reading {name}"))
     return cases, split, cache
 
 
@@ -106,7 +106,7 @@ def run_prepare(arguments: argparse.Namespace) -> int:
     from training.data.splits import make_split, save_split
 
     if arguments.new_split:
-        save_split(make_split(find_cases(arguments.data)), arguments.split)
+        save_split(make_split(find_cases(arguments.data, "flair")), arguments.split)
     cases, split, cache = _open(arguments)
     for part in PARTS:
         chosen = split.select(cases, part)

@@ -25,19 +25,28 @@ def data_root() -> Path:
 def small_cache():
     """Four synthetic cases of eight slices: a bright square is the tumour."""
     pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
-    from training.data.cache import CachedCase, SliceCache
+    from training.data.cache import ArrayCache, CachedCase
 
     rng = np.random.default_rng(42)
     num_cases, num_slices = 4, 8
     images = np.zeros((num_cases * num_slices, 256, 256), dtype=np.uint16)
     images[:, 48:208, 48:208] = 100
-    masks = np.zeros(images.shape, dtype=np.uint8)
+    labels = np.zeros(images.shape, dtype=np.uint8)
     for index in range(len(images)):
         if index % num_slices in (2, 3, 4, 5):
             row, column = rng.integers(64, 160, 2)
-            masks[index, row : row + 32, column : column + 32] = 1
-    images[masks > 0] = 220
+            labels[index, row : row + 32, column : column + 32] = 1
+    images[labels > 0] = 220
     cases = tuple(
-        CachedCase(f"case{n}", "lgg" if n % 2 == 0 else "brats", n * num_slices, num_slices) for n in range(num_cases)
+        CachedCase(f"case{n}", "lgg" if n % 2 == 0 else "brats", n * num_slices, num_slices, f"case{n}")
+        for n in range(num_cases)
     )
-    return SliceCache(images, masks, cases)
+    return ArrayCache(
+        "flair",
+        images[:, None],
+        labels,
+        cases,
+        scales_S=np.full(len(images), 100.0, dtype=np.float32),
+        foreground_S=np.count_nonzero(images, axis=(1, 2)).astype(np.int32),
+        label_counts_SL=np.stack([np.bincount(plane.ravel(), minlength=4) for plane in labels]).astype(np.int32),
+    )

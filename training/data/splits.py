@@ -13,18 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from training.data.cases import BRATS, LGG, Case
+from training.data.errors import DataError, LeakError
 
 SEED = 42
-DEFAULT_SPLIT = Path(__file__).parent.parent / "splits" / "flair-v1.json"
+SPLITS_FOLDER = Path(__file__).parent.parent / "splits"
+DEFAULT_SPLIT = SPLITS_FOLDER / "flair-v1.json"
 PARTS = ("train", "val", "test")
 LGG_SIZES = {"train": 42, "val": 6, "test": 12}
 BRATS_SIZES = {"train": 16, "val": 3, "test": 6}
 QUARANTINED_CENTRES = ("TCIA10", "TCIA13")
 QUARANTINE_REASON = "TCGA lower-grade glioma: may be the same persons as in the LGG set, so used nowhere"
-
-
-class LeakError(ValueError):
-    """A patient stands on two sides of a split."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,17 @@ def make_split(cases: Sequence[Case], seed: int = SEED) -> Split:
         {part: tuple(sorted(names)) for part, names in parts.items()},
         {c.name: QUARANTINE_REASON for c in quarantined},
     )
+
+
+def make_brats_split(flair: Split, cases: Sequence[Case]) -> Split:
+    """Return `brats-v1`: validation and test as in `flair-v1`, all other BraTS cases in training.
+
+    What is in quarantine there may train here: the LGG set is not used for networks of several sequences.
+    """
+    known = {case.name for case in cases if case.dataset == BRATS}
+    parts = {part: tuple(name for name in flair.parts[part] if name in known) for part in ("val", "test")}
+    held_out = {name for names in parts.values() for name in names}
+    return Split("brats-v1", {"train": tuple(sorted(known - held_out)), **parts})
 
 
 def _stratified(
@@ -126,8 +135,23 @@ def save_split(split: Split, path: Path) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def load_split(path: Path = DEFAULT_SPLIT) -> Split:
-    """Read a split written by `save_split`."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    parts = {part: tuple(content[part]) for part in PARTS}
-    return Split(content["name"], parts, content["quarantine"])
+def load_split(path: Path | str = DEFAULT_SPLIT) -> Split:
+    """Read a split by its file, or a committed one by its name.
+
+    Raises
+    ------
+    DataError
+        If there is no such split, or it is not one.
+    """
+    path = Path(path)
+    if not path.suffix and not path.exists():
+        path = SPLITS_FOLDER / f"{path.name}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        parts = {part: tuple(content[part]) for part in PARTS}
+        return Split(content["name"], parts, content["quarantine"])
+    except FileNotFoundError as exc:
+        known = ", ".join(sorted(file.stem for file in SPLITS_FOLDER.glob("*.json")))
+        raise DataError(f"there is no split {path}.", remedy=f"Committed ones: {known}.") from exc
+    except (KeyError, TypeError, json.JSONDecodeError) as exc:
+        raise DataError(f"{path} is not a split: {exc!r}.", remedy="Make it with `prepare --new-split`.") from exc

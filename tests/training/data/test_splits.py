@@ -31,14 +31,14 @@ def test_committed_split_has_the_stated_sizes():
 
 
 def test_committed_split_has_no_leak_and_covers_all_cases(data_root):
-    split, cases = load_split(), find_cases(data_root)
+    split, cases = load_split(), find_cases(data_root, "flair")
     check_leaks(split, cases)
     placed = [name for names in split.parts.values() for name in names] + list(split.quarantine)
     assert sorted(placed) == sorted(case.name for case in cases)
 
 
 def test_committed_split_follows_from_the_seed(data_root):
-    assert make_split(find_cases(data_root)) == load_split()
+    assert make_split(find_cases(data_root, "flair")) == load_split()
 
 
 def test_lower_grade_brats_cases_are_in_quarantine():
@@ -50,7 +50,7 @@ def test_lower_grade_brats_cases_are_in_quarantine():
 
 def test_every_large_centre_is_tested(data_root):
     split = load_split()
-    tested = {case.centre for case in split.select(find_cases(data_root), "test")}
+    tested = {case.centre for case in split.select(find_cases(data_root, "flair"), "test")}
     assert {"CS", "DU", "FG", "HT", "CBICA"} <= tested
 
 
