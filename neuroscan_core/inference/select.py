@@ -22,6 +22,10 @@ def open_engine(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
         from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(bundle, config.threads)
+    if config.engine == "triton":
+        from neuroscan_core.inference.triton import TritonEngine
+
+        return TritonEngine(bundle, config.triton)
     raise EngineUnavailable(
         f"There is no engine {config.engine} on this machine.", remedy="Set segmenter.engine: auto."
     )
