@@ -15,7 +15,14 @@ import numpy.typing as npt
 
 from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.domain.model_card import ModelCard
-from neuroscan_core.domain.segmentation import Diameter, RegionMeasurement, Segmentation
+from neuroscan_core.domain.segmentation import (
+    GLIOMA_LABELS,
+    GLIOMA_REGIONS,
+    CompositeMeasurement,
+    Diameter,
+    RegionMeasurement,
+    Segmentation,
+)
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.pipeline.postprocess import bounding_box, remove_small_components
 
@@ -27,7 +34,13 @@ _EDGE_MIDPOINTS = np.array([(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)])
 def finish_segmentation(
     labels_kji: npt.NDArray[np.uint8], geometry: StackGeometry, keys: Sequence[FrameKey], card: ModelCard
 ) -> Segmentation:
-    """Postprocess and measure the raw labels of a volume."""
+    """Postprocess and measure the raw labels of a volume.
+
+    Where the labels are the parts of a glioma, small parts of the whole tumour are removed, labels inside what stays
+    are left alone, and composite regions are measured as well. Otherwise each label stands for itself.
+    """
+    if tuple(label.value for label in card.labels) == GLIOMA_LABELS:
+        return _finish_glioma(labels_kji, geometry, keys, card)
     final_kji = np.zeros(labels_kji.shape, dtype=np.uint8)
     measurements = []
     for label in card.labels:
@@ -40,6 +53,26 @@ def finish_segmentation(
             final_kji[box] += mask_kji[box].view(np.uint8) * np.uint8(label.value)
         measurements.append(measure_region(label.value, mask_kji, num_components, geometry, keys))
     return Segmentation(geometry, tuple(keys), final_kji, tuple(measurements))
+
+
+def _finish_glioma(
+    labels_kji: npt.NDArray[np.uint8], geometry: StackGeometry, keys: Sequence[FrameKey], card: ModelCard
+) -> Segmentation:
+    """A few voxels of necrosis or enhancement are part of a tumour; a few voxels of tumour apart from it are not."""
+    kept_kji, _ = remove_small_components(labels_kji > 0, geometry.voxel_volume_ml, card.min_component_ml)
+    final_kji = labels_kji * kept_kji.view(np.uint8)
+
+    def measured(values: Sequence[int]) -> RegionMeasurement:
+        mask_kji = np.isin(final_kji, values)
+        _, num_components = remove_small_components(mask_kji, geometry.voxel_volume_ml, 0.0)
+        return measure_region(values[0], mask_kji, num_components, geometry, keys)
+
+    labels = tuple(measured((label.value,)) for label in card.labels)
+    composites = []
+    for region in GLIOMA_REGIONS:
+        size = measured(region.labels)
+        composites.append(CompositeMeasurement(region.name, size.volume_ml, size.num_components, size.diameter))
+    return Segmentation(geometry, tuple(keys), final_kji, labels, tuple(composites))
 
 
 def measure_region(

@@ -1,0 +1,166 @@
+"""Segmentation of a study as a volume: whole tumour, core and enhancing part, nested into one label map.
+
+The head is cut out, brought to the network's isotropic spacing, segmented patch by patch, and the probabilities are
+brought back to the study's grid, on which they become labels. Studies are put together elsewhere; patches and their
+weights are in `sliding`.
+
+Shape legend: C channels, L regions, D slices towards the head, H rows towards the back, W columns towards the
+patient's left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.segmentation import Segmentation
+from neuroscan_core.domain.study import StudyVolume
+from neuroscan_core.pipeline.measure import finish_segmentation
+from neuroscan_core.pipeline.normalise import (
+    BRIGHT_PERCENTILE,
+    STATISTIC_STRIDE,
+    TISSUE_SHARE,
+    normalise_volume,
+    volume_statistics,
+)
+from neuroscan_core.pipeline.orientation import CanonicalView
+from neuroscan_core.pipeline.postprocess import bounding_box
+from neuroscan_core.pipeline.sliding import Progress, no_progress, slide
+from neuroscan_core.pipeline.suitability import StudyCheck, channels_for, require_head, warnings_for
+from neuroscan_core.ports import InferenceEngine
+
+Box = tuple[slice, slice, slice]
+# What each region leaves in the label map where none that lies inside it does: oedema, necrotic core, enhancing tumour.
+NESTING = {"WT": 2, "TC": 1, "ET": 3}
+MARGIN_MM = 8.0  # air kept around the head: networks saw some in training
+
+
+def segment_volume3d(
+    study: StudyVolume,
+    engine: InferenceEngine,
+    progress: Progress = no_progress,
+    *,
+    check: StudyCheck = require_head,
+) -> Segmentation:
+    """Segment a study with a ``volume3d`` model.
+
+    Parameters
+    ----------
+    study : StudyVolume
+    engine : InferenceEngine
+    progress : callable
+        Called after each patch with patches done and patches in all.
+    check : callable
+        Judges the study before the network sees it.
+
+    Returns
+    -------
+    Segmentation
+        On the study's grid, with composites and warnings.
+
+    Raises
+    ------
+    SeriesRejection
+        The study does not suit the model: a sequence is missing, or no head is in it.
+    """
+    card = engine.card
+    chosen = channels_for(study, card)
+    check(study)
+    view = CanonicalView.of(study.geometry)
+    labels_kji = np.zeros(study.geometry.shape, dtype=np.uint8)
+    channels_DHW = [view.to_canonical(study.voxels_CKJI[c]).astype(np.float32, copy=False) for c in chosen]
+    box = head_box(channels_DHW, view.spacing_mm)
+    if box is not None:
+        volume_CDHW = _at_spacing(channels_DHW, box, view.spacing_mm, card)
+        depth, height, width = card.size
+        logits_LDHW = slide(volume_CDHW, engine.run, (depth, height, width), len(card.regions), progress=progress)
+        view.to_canonical(labels_kji)[box] = _labels(logits_LDHW, box, card)
+    return replace(finish_segmentation(labels_kji, study.geometry, study.keys, card), warnings=warnings_for(card))
+
+
+def head_box(channels_DHW: list[npt.NDArray[np.float32]], spacing_mm: tuple[float, float, float]) -> Box | None:
+    """Return the box of all tissue with some air around it; None where there is no tissue."""
+    boxes = [box for box in (bounding_box(_tissue(volume_DHW)) for volume_DHW in channels_DHW) if box is not None]
+    if not boxes:
+        return None
+    bounds = []
+    for axis, (length, step_mm) in enumerate(zip(channels_DHW[0].shape, spacing_mm, strict=True)):
+        margin = int(np.ceil(MARGIN_MM / step_mm))
+        start, stop = min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)
+        bounds.append(slice(max(0, start - margin), min(length, stop + margin)))
+    return bounds[0], bounds[1], bounds[2]
+
+
+def resized(volume_DHW: npt.NDArray[np.float32], shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
+    """Resize trilinearly about voxel centres; halving is the mean of 2 x 2 x 2 voxels, as in training.
+
+    Where an axis shrinks to less than half, voxels in between are averaged instead of left out.
+    """
+    if volume_DHW.shape == shape:
+        return volume_DHW
+    depth, height, width = shape
+    out_DHW = np.empty(shape, dtype=np.float32)
+    weights = _axis_weights(len(volume_DHW), depth)
+    is_area = 2 * height <= volume_DHW.shape[1] or 2 * width <= volume_DHW.shape[2]
+    for d, (first, shares) in enumerate(weights):
+        image_HW = np.ascontiguousarray(np.tensordot(shares, volume_DHW[first : first + len(shares)], axes=1))
+        interpolation = cv2.INTER_AREA if is_area else cv2.INTER_LINEAR
+        out_DHW[d] = cv2.resize(image_HW, (width, height), interpolation=interpolation)
+    return out_DHW
+
+
+def _axis_weights(length: int, wanted: int) -> list[tuple[int, npt.NDArray[np.float32]]]:
+    """First source slice and shares of it and its successors, for each wanted slice."""
+    ratio = length / wanted
+    weights = []
+    for n in range(wanted):
+        low, high = n * ratio, (n + 1) * ratio
+        if ratio >= 2:
+            first, last = int(low), min(length, int(np.ceil(high)))
+            edges = np.clip(np.arange(first, last + 1), low, high)
+            weights.append((first, np.diff(edges).astype(np.float32) / np.float32(ratio)))
+            continue
+        centre = min(max((low + high) / 2 - 0.5, 0.0), length - 1.0)
+        first = min(int(centre), max(length - 2, 0))
+        share = np.float32(centre - first)
+        weights.append((first, np.array([1 - share, share][: length - first], dtype=np.float32)))
+    return weights
+
+
+def _tissue(volume_DHW: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    sample = volume_DHW[:, ::STATISTIC_STRIDE, ::STATISTIC_STRIDE]
+    positive = sample[sample > 0]
+    if positive.size == 0:
+        return np.zeros(volume_DHW.shape, dtype=np.bool_)
+    return np.asarray(volume_DHW > TISSUE_SHARE * np.percentile(positive, BRIGHT_PERCENTILE))
+
+
+def _at_spacing(
+    channels_DHW: list[npt.NDArray[np.float32]], box: Box, spacing_mm: tuple[float, float, float], card: ModelCard
+) -> npt.NDArray[np.float32]:
+    """Cut out, normalised over the whole channel, at the network's spacing where it is not near it already."""
+    shape = tuple(along.stop - along.start for along in box)
+    ratios = [step_mm / card.spacing_mm for step_mm in spacing_mm]
+    if any(abs(ratio - 1.0) > card.spacing_tolerance for ratio in ratios):
+        shape = tuple(max(1, round(length * ratio)) for length, ratio in zip(shape, ratios, strict=True))
+    depth, height, width = shape
+    volume_CDHW = np.empty((len(channels_DHW), depth, height, width), dtype=np.float32)
+    for c, volume_DHW in enumerate(channels_DHW):
+        cut_DHW = normalise_volume(volume_DHW[box], volume_statistics(volume_DHW))
+        volume_CDHW[c] = resized(cut_DHW, (depth, height, width))
+    return volume_CDHW
+
+
+def _labels(logits_LDHW: npt.NDArray[np.float32], box: Box, card: ModelCard) -> npt.NDArray[np.uint8]:
+    """Bring probabilities back to the voxels of a box and nest the regions, the innermost on top."""
+    depth, height, width = (along.stop - along.start for along in box)
+    labels_DHW = np.zeros((depth, height, width), dtype=np.uint8)
+    for region, logits_DHW in zip(card.regions, logits_LDHW, strict=True):
+        probability_DHW = np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * logits_DHW))
+        is_inside = resized(probability_DHW, (depth, height, width)) > card.threshold
+        labels_DHW[is_inside] = NESTING[region.name]
+    return labels_DHW
