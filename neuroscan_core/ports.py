@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -98,4 +98,14 @@ class InferenceEngine(Protocol):
 
     def close(self) -> None:
         """Release the engine."""
+        ...
+
+
+@runtime_checkable
+class ReportsProblem(Protocol):
+    """An engine that may have had to take another's place."""
+
+    @property
+    def problem(self) -> str:
+        """Why, as a sentence; empty while all is well."""
         ...

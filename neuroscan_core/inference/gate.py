@@ -13,15 +13,32 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.errors import EngineRefused
-from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.ports import InferenceEngine
 
 if TYPE_CHECKING:
     from neuroscan_core.inference.bundle import Reference
 
-MAX_PROBABILITY_DIFFERENCE = 5e-3
-MAX_DICE_DIFFERENCE = 3e-3
 NUM_PROBED_ITEMS = 3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What two engines may differ by; see `Agreement`."""
+
+    probability: float
+    dice: float
+
+
+LIMITS = Limits(probability=5e-3, dice=3e-3)
+# Quantised networks differ by what quantisation costs, which is measured on patients when the file is made. Here a
+# file, or an engine, that is broken shall be found.
+QUANTISED_LIMITS = Limits(probability=1.0, dice=0.05)
+
+
+def limits_for(precision: str) -> Limits:
+    """What an engine of this precision may differ by from the FP32 reference."""
+    return QUANTISED_LIMITS if precision == "int8" else LIMITS
 
 
 @dataclass(frozen=True)
@@ -39,16 +56,15 @@ class Agreement:
     probability: float
     dice: float
 
-    @property
-    def is_close(self) -> bool:
+    def is_within(self, limits: Limits) -> bool:
         """Whether one may serve in place of the other."""
-        return self.probability < MAX_PROBABILITY_DIFFERENCE and self.dice < MAX_DICE_DIFFERENCE
+        return self.probability < limits.probability and self.dice < limits.dice
 
     def __str__(self) -> str:
         return f"probabilities differ by {self.probability:.2g}, Dice by {self.dice:.2g}"
 
 
-def check_against_reference(engine: InferenceEngine, reference: Reference) -> Agreement:
+def check_against_reference(engine: InferenceEngine, reference: Reference, limits: Limits = LIMITS) -> Agreement:
     """Run the bundle's reference inputs and compare with its logits.
 
     The logits of the reference were computed by ONNX Runtime when the bundle was made.
@@ -59,10 +75,10 @@ def check_against_reference(engine: InferenceEngine, reference: Reference) -> Ag
         The engine computes something else, or no numbers.
     """
     found = compare(engine.card, engine.run(reference.image_NCHW), reference.logits_NLHW)
-    if not found.is_close:
+    if not found.is_within(limits):
         raise EngineRefused(
             f"{engine.name} differs from the reference of {engine.card.name}: {found}; less than "
-            f"{MAX_PROBABILITY_DIFFERENCE:.2g} and {MAX_DICE_DIFFERENCE:.2g} are allowed.",
+            f"{limits.probability:.2g} and {limits.dice:.2g} are allowed.",
             remedy="Do not use this engine here; report device and version of the engine.",
         )
     return found
@@ -102,12 +118,18 @@ def keeps_items_apart(engine: InferenceEngine, reference: Reference) -> bool:
 
 
 def _masks(probabilities_NL_any: npt.NDArray[np.float64], card: ModelCard) -> npt.NDArray[np.bool_]:
-    """What is segmented, one boolean per output; background of a softmax over labels is no label."""
+    """What is segmented, one boolean per output; of a softmax over labels the first output is background."""
     if card.activation == "sigmoid":
         return np.asarray(probabilities_NL_any >= card.threshold)
-    num_outputs = probabilities_NL_any.shape[1]
-    chosen = np.moveaxis(np.eye(num_outputs, dtype=bool)[probabilities_NL_any.argmax(axis=1)], -1, 1)
-    return np.asarray(chosen if probabilities_NL_any.ndim == 2 else chosen[:, 1:])
+    if card.kind is ModelKind.CLASSIFIER:
+        return _largest(probabilities_NL_any)
+    is_tumour = 1.0 - probabilities_NL_any[:, :1] >= card.threshold
+    return _largest(probabilities_NL_any[:, 1:]) & is_tumour
+
+
+def _largest(probabilities_NL_any: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    outputs = np.arange(probabilities_NL_any.shape[1]).reshape(-1, *[1] * (probabilities_NL_any.ndim - 2))
+    return np.asarray(probabilities_NL_any.argmax(axis=1)[:, None] == outputs)
 
 
 def _dice_difference(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neuroscan_core.domain.errors import EngineRefused, InvalidBundle
+from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable, InvalidBundle
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.inference.bundle import Bundle
-from neuroscan_core.inference.gate import check_against_reference
+from neuroscan_core.inference.gate import check_against_reference, limits_for
+from neuroscan_core.inference.variants import variant_path
 
 
 class OnnxRuntimeEngine:
@@ -30,23 +32,29 @@ class OnnxRuntimeEngine:
     bundle : Bundle
     threads : int
         Slices computed at once, or threads for one patch of a volume; 0: as many as there are processors.
+    precision : str
+        ``int8`` takes the bundle's quantised file; anything else computes in FP32, which is the most exact.
 
     Raises
     ------
+    EngineUnavailable
+        The bundle has no quantised file.
     InvalidBundle
         ONNX Runtime cannot load the file, or its inputs and outputs are not those of the card.
     EngineRefused
         It computes something else than the bundle's reference.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 0, *, precision: str = "fp32") -> None:
         self._card = bundle.card
+        self._precision = "int8" if precision == "int8" else "fp32"
+        path = quantised_file(bundle) if precision == "int8" else bundle.onnx_path
         threads = threads or num_processors()
         is_volume = bundle.card.kind is ModelKind.VOLUME3D
-        self._session = open_session(bundle, "CPUExecutionProvider", threads=threads if is_volume else 1)
+        self._session = open_session(bundle, "CPUExecutionProvider", threads=threads if is_volume else 1, path=path)
         self._pool = ThreadPoolExecutor(1 if is_volume else threads, thread_name_prefix="onnxruntime")
         try:
-            check_against_reference(self, bundle.reference)
+            check_against_reference(self, bundle.reference, limits_for(self._precision))
         except EngineRefused:
             self.close()
             raise
@@ -59,7 +67,7 @@ class OnnxRuntimeEngine:
     @property
     def name(self) -> str:
         """What executes."""
-        return "onnxruntime-cpu"
+        return "onnxruntime-cpu" if self._precision == "fp32" else f"onnxruntime-cpu-{self._precision}"
 
     def run(self, image_NCHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits for a batch, shape (N, outputs, ...)."""
@@ -90,13 +98,33 @@ def num_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def open_session(bundle: Bundle, *providers: Any, threads: int) -> Any:  # onnxruntime has no type information
+def quantised_file(bundle: Bundle) -> Path:
+    """File of the same network in INT8 for ONNX Runtime.
+
+    Raises
+    ------
+    EngineUnavailable
+        The bundle has none.
+    """
+    for variant in bundle.card.variants:
+        if (variant.precision, variant.engine) == ("int8", "onnxruntime"):
+            return variant_path(bundle, variant)
+    raise EngineUnavailable(
+        f"{bundle.card.name} has no int8 file for ONNX Runtime.", remedy="Set segmenter.precision: auto."
+    )
+
+
+def open_session(  # onnxruntime has no type information
+    bundle: Bundle, *providers: Any, threads: int, path: Path | None = None
+) -> Any:
     """Load a bundle's network.
 
     Parameters
     ----------
     providers : str or (str, dict)
         Execution providers with their options, as ONNX Runtime names them.
+    path : Path, optional
+        Another file of the bundle.
 
     Raises
     ------
@@ -106,6 +134,7 @@ def open_session(bundle: Bundle, *providers: Any, threads: int) -> Any:  # onnxr
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
+    path = path or bundle.onnx_path
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -113,9 +142,9 @@ def open_session(bundle: Bundle, *providers: Any, threads: int) -> Any:  # onnxr
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(bundle.onnx_path), options, providers=list(providers))
+        session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except (failures.Fail, failures.InvalidGraph, failures.InvalidProtobuf, failures.NotImplemented) as exc:
-        raise InvalidBundle(f"ONNX Runtime cannot load {bundle.onnx_path}: {exc}.") from exc
+        raise InvalidBundle(f"ONNX Runtime cannot load {path}: {exc}.") from exc
     _check_tensors(session, bundle)
     return session
 

@@ -1,31 +1,90 @@
-"""Chooses the engine that executes a bundle, as the configuration says and the machine allows."""
+"""Chooses the engine that executes a bundle, as the configuration says and the machine allows.
+
+An engine that was asked for and is not there is an error. One that is there and computes something else than the
+bundle's reference, or fails while it serves, is replaced by ONNX Runtime on the processor, which says so in log and
+health.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from neuroscan_core.config import SegmenterConfig
-from neuroscan_core.domain.errors import EngineUnavailable
+from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable
 from neuroscan_core.inference.bundle import Bundle
+from neuroscan_core.inference.watched import WatchedEngine
+from neuroscan_core.log import get_logger
 from neuroscan_core.ports import InferenceEngine
 
+log = get_logger(__name__)
 
-def open_engine(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
-    """Open the engine that `config.engine` names.
+Opener = Callable[[Bundle, SegmenterConfig], InferenceEngine]
+AUTO_ORDER = ("tensorrt", "onnxruntime-cuda")
+
+
+def open_engine(
+    bundle: Bundle, config: SegmenterConfig, openers: Mapping[str, Opener] | None = None
+) -> InferenceEngine:
+    """Open the engine that `config.engine` names; ``auto``: TensorRT, else CUDA, else the processor.
+
+    Parameters
+    ----------
+    openers : mapping of str to callable, optional
+        What opens each engine.
 
     Raises
     ------
     EngineUnavailable
-        It cannot run on this machine.
+        The engine that is named cannot run on this machine.
     InvalidBundle, EngineRefused
-        The network cannot be loaded, or computes something else than its reference.
+        The network cannot be loaded, or even ONNX Runtime computes something else than its reference.
     """
-    if config.engine in ("auto", "onnxruntime"):
-        from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
+    openers = OPENERS if openers is None else openers
 
-        return OnnxRuntimeEngine(bundle, config.threads)
-    if config.engine == "triton":
-        from neuroscan_core.inference.triton import TritonEngine
+    def processor() -> InferenceEngine:
+        return openers["onnxruntime"](bundle, config)
 
-        return TritonEngine(bundle, config.triton)
-    raise EngineUnavailable(
-        f"There is no engine {config.engine} on this machine.", remedy="Set segmenter.engine: auto."
-    )
+    for name in AUTO_ORDER if config.engine == "auto" else (config.engine,):
+        if name == "onnxruntime":
+            return processor()
+        try:
+            return WatchedEngine(openers[name](bundle, config), processor)
+        except EngineRefused as exc:
+            return WatchedEngine.replaced(name, str(exc), processor)
+        except EngineUnavailable as exc:
+            if config.engine != "auto":
+                raise
+            log.debug("engine is not available", engine=name, reason=exc.message)
+    return processor()
+
+
+def _open_processor(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
+    from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(bundle, config.threads, precision=config.precision)
+
+
+def _open_cuda(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
+    from neuroscan_core.inference.onnxruntime_cuda import OnnxRuntimeCudaEngine
+
+    return OnnxRuntimeCudaEngine(bundle, config)
+
+
+def _open_tensorrt(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
+    from neuroscan_core.inference.tensorrt.engine import TensorRtEngine
+
+    return TensorRtEngine(bundle, config)
+
+
+def _open_triton(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
+    from neuroscan_core.inference.triton import TritonEngine
+
+    return TritonEngine(bundle, config.triton)
+
+
+OPENERS: Mapping[str, Opener] = {
+    "onnxruntime": _open_processor,
+    "onnxruntime-cuda": _open_cuda,
+    "tensorrt": _open_tensorrt,
+    "triton": _open_triton,
+}

@@ -32,7 +32,7 @@ from neuroscan_core.domain.requests import GetSegmenterHealth, Health, ReplayMas
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.log import get_logger, series_context
 from neuroscan_core.pipeline.streaming import SliceMask, Window, segment_windows
-from neuroscan_core.ports import InferenceEngine, MessageBus
+from neuroscan_core.ports import InferenceEngine, MessageBus, ReportsProblem
 from neuroscan_core.service.masks import MaskLog
 from neuroscan_core.service.metrics import SegmenterMetrics
 from neuroscan_core.service.series import INTERNAL_ERROR, SeriesWork
@@ -333,10 +333,16 @@ class SegmentationService:
             problems.append("The segmentation thread has ended.")
         if not self._bundles:
             problems.append("There is no model.")
-        return Health(not problems, tuple(problems), self._metrics.text())
+        return Health(not problems, (*problems, *self._replacements()), self._metrics.text())
+
+    def _replacements(self) -> list[str]:
+        """Why engines serve that were not chosen."""
+        reports = [engine.problem for engine in self._engines.values() if isinstance(engine, ReportsProblem)]
+        return [report for report in reports if report]
 
     def _update_gauges(self) -> None:
         self._metrics.open_series.set(len(self._open))
         self._metrics.waiting_series.set(len(self._waiting))
         self._metrics.due_windows.set(sum(work.num_due for work in self._open.values()))
         self._metrics.unacknowledged.set(self._submitter.num_pending)
+        self._metrics.replaced_engines.set(len(self._replacements()))

@@ -35,6 +35,10 @@ class SegmenterMetrics:
         self.unacknowledged = Gauge(
             "neuroscan_segmenter_unacknowledged", "Results that the gateway has not confirmed", registry=registry
         )
+        self.replaced_engines = Gauge(
+            "neuroscan_segmenter_replaced_engines", "Models that run on another engine than the chosen one",
+            registry=registry,
+        )  # fmt: skip
 
     def text(self) -> str:
         """Prometheus text exposition."""
