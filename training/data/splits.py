@@ -2,6 +2,8 @@
 
 `flair-v1` divides LGG by contributing centre and BraTS at random. BraTS cases
 from TCGA-LGG are held in quarantine: they may show persons of the LGG set.
+`brats-v1` has its validation and test cases and trains with all others.
+`pictures-v1` divides pictures by clusters of near-duplicates.
 """
 
 from __future__ import annotations
@@ -12,8 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.data.cases import BRATS, LGG, Case
+import numpy as np
+
+from training.data.cache import ArrayCache
+from training.data.cases import BRATS, CLASSES, LGG, Case
 from training.data.errors import DataError, LeakError
+from training.data.near_duplicates import clusters, near_duplicates
 
 SEED = 42
 SPLITS_FOLDER = Path(__file__).parent.parent / "splits"
@@ -21,6 +27,7 @@ DEFAULT_SPLIT = SPLITS_FOLDER / "flair-v1.json"
 PARTS = ("train", "val", "test")
 LGG_SIZES = {"train": 42, "val": 6, "test": 12}
 BRATS_SIZES = {"train": 16, "val": 3, "test": 6}
+PICTURE_SHARES = {"val": 0.15, "test": 0.15}
 QUARANTINED_CENTRES = ("TCIA10", "TCIA13")
 QUARANTINE_REASON = "TCGA lower-grade glioma: may be the same persons as in the LGG set, so used nowhere"
 
@@ -79,6 +86,57 @@ def make_brats_split(flair: Split, cases: Sequence[Case]) -> Split:
     parts = {part: tuple(name for name in flair.parts[part] if name in known) for part in ("val", "test")}
     held_out = {name for names in parts.values() for name in names}
     return Split("brats-v1", {"train": tuple(sorted(known - held_out)), **parts})
+
+
+def make_pictures_split(cache: ArrayCache, seed: int = SEED) -> Split:
+    """Return `pictures-v1`: clusters of near-duplicates on one side, 70/15/15 of every class.
+
+    Who is shown is not published; pictures of one person are near-duplicates
+    more often than not, and what is in one cluster stays together.
+    """
+    rng = random.Random(seed)
+    groups = clusters(len(cache.cases), near_duplicates(cache, cache.cases))
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for index in range(len(CLASSES)):
+        members = [group for group in groups if _class_of(group, cache) == index]
+        rng.shuffle(members)
+        total = sum(len(group) for group in members)
+        room = {part: round(share * total) for part, share in PICTURE_SHARES.items()}
+        for group in members:
+            # The first side that still has room for the whole cluster; what fits nowhere else trains.
+            part = next((name for name in ("test", "val") if len(group) <= room[name]), "train")
+            if part != "train":
+                room[part] -= len(group)
+            parts[part] += [cache.cases[n].name for n in group]
+    return Split("pictures-v1", {part: tuple(sorted(names)) for part, names in parts.items()})
+
+
+def _class_of(group: Sequence[int], cache: ArrayCache) -> int:
+    """Return the class of most pictures of a cluster, the lower one of equals."""
+    counts = np.bincount([cache.classes_S[cache.cases[n].start] for n in group], minlength=len(CLASSES))
+    return int(counts.argmax())
+
+
+def check_near_duplicates(split: Split, cache: ArrayCache) -> None:
+    """Check that nothing that looks the same stands on two sides.
+
+    Raises
+    ------
+    LeakError
+        Naming the pairs.
+    """
+    place = {name: part for part, names in split.parts.items() for name in names}
+    cases = [case for case in cache.cases if case.name in place]
+    bad = [
+        f"{cases[n].name} ({place[cases[n].name]}) and {cases[m].name} ({place[cases[m].name]})"
+        for n, m in near_duplicates(cache, cases)
+        if place[cases[n].name] != place[cases[m].name]
+    ]
+    if bad:
+        raise LeakError(
+            f"{len(bad)} pairs look the same and stand on two sides of {split.name}: {'; '.join(bad[:5])}.",
+            remedy="Put each pair on one side, or make the split anew with `prepare --new-split`.",
+        )
 
 
 def _stratified(
