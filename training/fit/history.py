@@ -1,0 +1,133 @@
+"""Figures of a run for people: `history.csv`, the logger, the log, the progress bar.
+
+Written on rank 0. A resumed run drops the rows that it will make again.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from training.fit.module import FitModule
+from training.fit.validation import METRICS
+
+log = logging.getLogger(__name__)
+COLUMNS = ("step", "epoch", "minutes", "learning_rate", "loss", "score")
+
+
+class History:
+    """Rows of `history.csv`.
+
+    Parameters
+    ----------
+    resumed_step : int
+        Rows of later steps, left by a process that was killed, are dropped.
+    """
+
+    def __init__(self, path: Path, metric_names: Sequence[str], resumed_step: int = 0) -> None:
+        self.path = path
+        self._columns = (*COLUMNS, *metric_names)
+        kept = [row for row in read_history(path) if int(row["step"]) <= resumed_step] if path.exists() else []
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
+        self.loggers: list[Any] = []
+
+    def append(self, module: FitModule, **values: float) -> None:
+        """Add a row at the present position, here and in the loggers."""
+        position = module.position
+        row = {
+            "step": position.step,
+            "epoch": position.epoch,
+            "minutes": round(position.elapsed_s / 60.0, 4),
+            "learning_rate": module.plain_optimiser().param_groups[-1]["lr"],
+            **values,
+        }
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._columns, extrasaction="ignore").writerow(row)
+        for logger in self.loggers:
+            logger.log_metrics({k: float(v) for k, v in row.items() if k != "step"}, step=position.step)
+
+    def validated(self, module: FitModule, metrics: dict[str, float], dropped: bool) -> None:
+        """Add the row of a validation."""
+        self.append(module, **metrics)
+        listed = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        log.info("%s validation %s%s", where(module), listed, "; learning rate lowered" if dropped else "")
+
+
+def read_history(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a `history.csv`; empty strings where a row has no value."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def metric_names(module: FitModule) -> tuple[str, ...]:
+    """Return the names of the validation metrics of a run."""
+    return METRICS[module.config.model_kind]
+
+
+def where(module: FitModule) -> str:
+    """Return the position in words."""
+    position = module.position
+    rate = module.plain_optimiser().param_groups[-1]["lr"]
+    return (
+        f"step {position.step} epoch {position.epoch} {position.elapsed_s / 60:.1f} min "
+        f"{100 * module.progress:.1f} % lr {rate:.2e}"
+    )
+
+
+class TrainingLoss(lightning.Callback):
+    """Every so many steps: the mean loss since the last time, and the progress bar.
+
+    The sum stays on the device, so that a step does not wait for it.
+    """
+
+    def __init__(self, history: History, every_steps: int, console: Console | None = None) -> None:
+        self._history, self._every = history, max(1, every_steps)
+        self._sum: torch.Tensor | None = None
+        self._count = 0
+        self._bar: Progress | None = None
+        self._console = console
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: FitModule) -> None:  # type: ignore[override]
+        if trainer.is_global_zero and self._console is not None and self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>5.1f} %"))
+            self._bar = Progress(*columns, TimeElapsedColumn(), console=self._console, refresh_per_second=1)
+            self._bar.add_task("training", total=1.0, completed=pl_module.progress)
+            self._bar.start()
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: lightning.Trainer, pl_module: FitModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = outputs["loss"].detach()
+        self._sum = loss if self._sum is None else self._sum + loss
+        self._count += 1
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=pl_module.progress)
+        if pl_module.position.step % self._every == 0 and trainer.is_global_zero:
+            mean = float(self._sum) / self._count
+            self._sum, self._count = None, 0
+            self._history.append(pl_module, loss=mean)
+            log.info("%s loss %.4f", where(pl_module), mean)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: FitModule) -> None:  # type: ignore[override]
+        self._stop()
+
+    def on_exception(  # type: ignore[override]
+        self, trainer: lightning.Trainer, pl_module: FitModule, exception: BaseException
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

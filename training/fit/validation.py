@@ -1,0 +1,96 @@
+"""Scoring of weights on validation patients, pooled per patient volume.
+
+slice25d: Dice of the tumour. multimodal2d and volume3d: Dice of WT, TC and ET.
+classifier: accuracy. The score of a run is the mean over data sets of the mean
+over patients (and regions). Full evaluation of a finished network is in
+`training.evaluate`.
+
+Shape legend: S slices, H rows, W columns, L outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroscan_core.domain.model_card import ModelKind
+from training.data.cache import ArrayCache, CachedCase
+from training.inference import CaseOptions, FloatArray, Predictor, predict_case, predict_pictures
+from training.metrics.overlap import overlap
+from training.regions import REGIONS, labels_from_regions, region_masks
+
+METRICS = {
+    ModelKind.SLICE25D: ("dice",),
+    ModelKind.MULTIMODAL2D: tuple(f"dice_{region}" for region in REGIONS),
+    ModelKind.VOLUME3D: tuple(f"dice_{region}" for region in REGIONS),
+    ModelKind.CLASSIFIER: ("accuracy",),
+}
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """Metrics of one case, by name."""
+
+    dataset: str
+    values: dict[str, float]
+
+
+def score_case(
+    predict: Predictor,
+    cache: ArrayCache,
+    case: CachedCase,
+    kind: ModelKind,
+    options: CaseOptions,
+    batch_size: int,
+) -> CaseScore:
+    """Return the Dice coefficients of one patient."""
+    probabilities = predict_case(predict, cache, case, kind, options=options, batch_size=batch_size)
+    truth_SHW = np.asarray(cache.labels_SHW[case.start : case.stop])
+    if kind is ModelKind.SLICE25D:
+        return CaseScore(case.dataset, {"dice": overlap(probabilities[0] > 0.5, truth_SHW > 0).dice})
+    predicted, truth = region_masks(label_map(probabilities, kind)), region_masks(truth_SHW)
+    pairs = zip(REGIONS, predicted, truth, strict=True)
+    return CaseScore(case.dataset, {f"dice_{name}": overlap(p, t).dice for name, p, t in pairs})
+
+
+def label_map(probabilities_LSHW: FloatArray, kind: ModelKind) -> npt.NDArray[np.uint8]:
+    """Return the label of each voxel as the node decides it: argmax, or regions painted in order of nesting."""
+    if kind is ModelKind.MULTIMODAL2D:
+        return np.asarray(probabilities_LSHW.argmax(axis=0), dtype=np.uint8)
+    return labels_from_regions(probabilities_LSHW > 0.5)
+
+
+def score_pictures(
+    predict: Predictor, cache: ArrayCache, cases: Sequence[CachedCase], size: int, batch_size: int
+) -> list[CaseScore]:
+    """Return whether each picture is put into its class (0 or 1)."""
+    indices = [index for case in cases for index in range(case.start, case.stop)]
+    datasets = [case.dataset for case in cases for _ in range(case.start, case.stop)]
+    chosen = predict_pictures(predict, cache, indices, size, batch_size=batch_size).argmax(axis=1)
+    truth = cache.classes_S[indices]
+    return [CaseScore(d, {"accuracy": float(c == t)}) for d, c, t in zip(datasets, chosen, truth, strict=True)]
+
+
+def summarise(scores: Sequence[CaseScore]) -> dict[str, float]:
+    """Return the mean over data sets of the mean over cases of each metric, and their mean as "score"."""
+    names = list(scores[0].values)
+    datasets = sorted({score.dataset for score in scores})
+    means = {}
+    for name in names:
+        per_set = [np.mean([s.values[name] for s in scores if s.dataset == dataset]) for dataset in datasets]
+        means[name] = float(np.mean(per_set))
+    return {**means, "score": float(np.mean([means[name] for name in names]))}
+
+
+def first_of_each_dataset(cases: Sequence[CachedCase], max_cases: int) -> list[CachedCase]:
+    """Return at most so many cases of each data set, in order; 0 takes all."""
+    taken: dict[str, int] = {}
+    chosen = []
+    for case in cases:
+        taken[case.dataset] = taken.get(case.dataset, 0) + 1
+        if not max_cases or taken[case.dataset] <= max_cases:
+            chosen.append(case)
+    return chosen
