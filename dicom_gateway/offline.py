@@ -1,13 +1,15 @@
-"""Segmentation of images on disk, without a node: DICOM series to SEG and SR, NIfTI to NIfTI.
+"""Segmentation of images on disk, without a node: DICOM series and studies to SEG and SR.
 
 The same reading, network and result writing as in the node, one series after the other; nothing is sent or journaled.
+Studies of several series are gathered in `study.offline`; NIfTI is the work of `offline_nifti`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +17,24 @@ import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 
 from dicom_gateway.journal import ResultRecord
+from dicom_gateway.offline_nifti import holds_nifti, named_bundle, segment_nifti_path
 from dicom_gateway.reading import SourceSeries, read_series
 from dicom_gateway.results.headers import SourceHeaders
 from dicom_gateway.results.writer import ResultWriter
 from dicom_gateway.rules import RuleSet
+from dicom_gateway.study.offline import segment_study_folder, study_config
 from neuroscan_core.config import NodeConfig
-from neuroscan_core.domain.errors import ConfigurationError, RejectionCode, SeriesRejection, StorageError
+from neuroscan_core.domain.errors import ConfigurationError, RejectionCode, SeriesRejection
 from neuroscan_core.domain.events import SegmentationReady, SeriesCompleted
+from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.inference.bundle import Bundle, find_bundles
 from neuroscan_core.offline import segment_volume
+from neuroscan_core.pipeline.classify import classify_volume
+from neuroscan_core.pipeline.study import STUDY_KINDS
 from neuroscan_core.ports import InferenceEngine
 
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
 VERSION = 1
 
 
@@ -38,18 +44,21 @@ def segment_path(
     config: NodeConfig,
     *,
     model: str | None = None,
+    triage: str | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Iterator[str]:
-    """Segment a folder or file, one series after the other.
+    """Segment a folder or file: one series after the other, or its studies where the model needs several sequences.
 
     Parameters
     ----------
     source : Path
-        Folder of DICOM, DICOM file, or NIfTI file.
+        Folder of DICOM, DICOM file, NIfTI file, or folder of a BraTS case.
     output : Path
         Folder for DICOM results, made where missing; for NIfTI a file, or a folder that exists.
     model : str, optional
         Segment with this bundle; otherwise the rules decide.
+    triage : str, optional
+        Classifier whose opinion goes into the report; otherwise the rules decide, too.
 
     Yields
     ------
@@ -59,42 +68,67 @@ def segment_path(
     Raises
     ------
     ConfigurationError
-        `source` is not there, or the model is not known.
+        `source` is not there, or a model is not known or of another kind.
     SeriesRejection
         No series was segmented; with the reason of the last.
     """
     if not source.exists():
         raise ConfigurationError(f"{source} does not exist.", remedy="Check the path.")
-    bundles = find_bundles(config.segmenter.models_dir)
-    if source.name.endswith(NIFTI_SUFFIXES):
-        yield _segment_nifti(source, output, config, _bundle(bundles, model or _only(bundles)))
+    if holds_nifti(source):
+        yield from segment_nifti_path(source, output, config, model=model, triage=triage)
         return
-    yield from _segment_dicom(source, output, config, bundles, model, clock)
+    bundles = find_bundles(config.segmenter.models_dir)
+    with ExitStack() as stack:
+        engines = _Engines(stack, config, bundles)
+        if model is not None and named_bundle(bundles, model).card.kind in STUDY_KINDS:
+            classifier = engines.classifier(triage or study_config(config, model).triage)
+            yield from segment_study_folder(
+                source, output, config, engines.open(model), classifier=classifier, clock=clock
+            )
+            return
+        yield from _segment_series_of(source, output, config, engines, model, triage, clock)
 
 
-def _segment_nifti(source: Path, output: Path, config: NodeConfig, bundle: Bundle) -> str:
-    from neuroscan_core.nifti import segment_nifti
+class _Engines:
+    """Engines that were opened, each once."""
 
-    path = output / f"{source.name.removesuffix('.gz').removesuffix('.nii')}_seg.nii.gz" if output.is_dir() else output
-    if not path.name.endswith(NIFTI_SUFFIXES):
-        raise ConfigurationError(f"{path} is not a name for NIfTI.", remedy="Let it end in .nii.gz, or name a folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with closing(bundle.open_engine(config.segmenter)) as engine:
-            segmentation = segment_nifti(source, path, engine)
-    except OSError as exc:
-        raise StorageError(
-            f"{path} cannot be written: {exc.strerror or exc}.", remedy="Check rights and space."
-        ) from exc
-    return f"{source.name}: {_volume(segmentation)}; {path}"
+    def __init__(self, stack: ExitStack, config: NodeConfig, bundles: dict[str, Bundle]) -> None:
+        self._stack, self._config, self.bundles = stack, config, bundles
+        self._open: dict[str, InferenceEngine] = {}
+
+    def open(self, name: str) -> InferenceEngine:
+        """Engine of a bundle."""
+        if name not in self._open:
+            engine = named_bundle(self.bundles, name).open_engine(self._config.segmenter)
+            self._open[name] = self._stack.enter_context(closing(engine))
+        return self._open[name]
+
+    def segmenter(self, name: str) -> InferenceEngine:
+        """Engine of a bundle that segments single series."""
+        kind = named_bundle(self.bundles, name).card.kind
+        if kind is not ModelKind.SLICE25D:
+            raise ConfigurationError(
+                f"{name} is a {kind.value} model; it does not segment a single series.",
+                remedy="`neuroscan models` lists what is there.",
+            )
+        return self.open(name)
+
+    def classifier(self, name: str | None) -> InferenceEngine | None:
+        """Engine of a classifier; None where none is wanted."""
+        if name is None:
+            return None
+        if named_bundle(self.bundles, name).card.kind is not ModelKind.CLASSIFIER:
+            raise ConfigurationError(f"{name} is no classifier.", remedy="`neuroscan models` lists what is there.")
+        return self.open(name)
 
 
-def _segment_dicom(
+def _segment_series_of(
     source: Path,
     output: Path,
     config: NodeConfig,
-    bundles: dict[str, Bundle],
+    engines: _Engines,
     model: str | None,
+    triage: str | None,
     clock: Callable[[], float],
 ) -> Iterator[str]:
     rules, num_segmented = RuleSet(config.rules), 0
@@ -102,8 +136,9 @@ def _segment_dicom(
     for series in read_series([source], config.series):
         name = str(series.headers[0].get("SeriesDescription", "")) or series.series_instance_uid
         try:
-            chosen = model or _by_rule(rules, series)
-            results, segmentation = _segment_series(series, output, config, _bundle(bundles, chosen), clock)
+            chosen, judge = (model, triage) if model else _by_rule(rules, series, triage)
+            engine, classifier = engines.segmenter(chosen), engines.classifier(judge)
+            results, segmentation = _segment_series(series, output, config, engine, classifier, clock)
         except SeriesRejection as exc:
             rejection = exc
             yield f"{name}: not segmented. {exc}"
@@ -115,25 +150,32 @@ def _segment_dicom(
         raise rejection
 
 
-def _by_rule(rules: RuleSet, series: SourceSeries) -> str:
+def _by_rule(rules: RuleSet, series: SourceSeries, triage: str | None) -> tuple[str, str | None]:
     decision = rules.decide(series.headers[0])
     if decision.model is None:
         raise SeriesRejection(RejectionCode.NO_RULE, decision.reason, remedy="Name a model (--model), or add a rule.")
-    return decision.model
+    return decision.model, triage or decision.triage
 
 
 def _segment_series(
-    series: SourceSeries, output: Path, config: NodeConfig, bundle: Bundle, clock: Callable[[], float]
+    series: SourceSeries,
+    output: Path,
+    config: NodeConfig,
+    engine: InferenceEngine,
+    classifier: InferenceEngine | None,
+    clock: Callable[[], float],
 ) -> tuple[list[ResultRecord], Segmentation]:
     volume = series.require_volume()
-    with closing(bundle.open_engine(config.segmenter)) as engine:
-        segmentation = segment_volume(volume, engine)
-        model = _identity(engine)
+    segmentation = segment_volume(volume, engine)
+    if classifier is not None:
+        segmentation = replace(segmentation, triage=classify_volume(volume, classifier, segmentation))
     headers = SourceHeaders(lambda _: series.headers)
     completed = SeriesCompleted(
         series.series_instance_uid, 0, manifest=volume.keys, geometry=volume.geometry, version=VERSION, reason="object",
         last_received_at_s=clock(),
     )  # fmt: skip
+    card = engine.card
+    model = ModelIdentity(card.name, card.version, card.onnx_sha256, engine.name)
     result = SegmentationReady(series.series_instance_uid, VERSION, segmentation, model)
     output.mkdir(parents=True, exist_ok=True)
     writer = ResultWriter(config.results, config.gateway, output, headers, clock=clock, registry=CollectorRegistry())
@@ -142,25 +184,7 @@ def _segment_series(
     def pixels(key: FrameKey) -> npt.NDArray[np.float32]:
         return np.asarray(volume.voxels_kji[index[key]])
 
-    return writer.write(completed, result, bundle.card, pixels=pixels), segmentation
-
-
-def _identity(engine: InferenceEngine) -> ModelIdentity:
-    return ModelIdentity(engine.card.name, engine.card.version, engine.card.onnx_sha256, engine.name)
-
-
-def _bundle(bundles: dict[str, Bundle], name: str) -> Bundle:
-    if name not in bundles:
-        raise ConfigurationError(f"There is no model {name}.", remedy="`neuroscan models` lists what is there.")
-    return bundles[name]
-
-
-def _only(bundles: dict[str, Bundle]) -> str:
-    if len(bundles) != 1:
-        raise ConfigurationError(
-            f"There are {len(bundles)} models, and NIfTI has no attributes for the rules.", remedy="Name one (--model)."
-        )
-    return next(iter(bundles))
+    return writer.write(completed, result, card, pixels=pixels), segmentation
 
 
 def _volume(segmentation: Segmentation) -> str:

@@ -1,4 +1,4 @@
-"""A generated head as the classic MR series that a scanner would send.
+"""A generated head as the classic MR series that a scanner would send, one or a whole study.
 
 The head itself is made in `neuroscan_core.phantom`. Nothing announces the number of images, so that a receiver has to
 find out by itself when the series is complete, as with most scanners.
@@ -7,7 +7,7 @@ find out by itself when the series is complete, as with most scanners.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ from pydicom import Dataset
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
+from neuroscan_core.domain.geometry import SliceGeometry, StackGeometry
 from neuroscan_core.phantom import HeadPhantom, Weighting
+from neuroscan_core.pipeline.resample import resample
 
 _NAMESPACE = uuid.UUID("6f8f7a52-3c0e-5f0b-9d0b-6a1f3f1b7c11")
 _PROTOCOLS = {
@@ -43,26 +45,117 @@ def phantom_datasets(phantom: HeadPhantom, weighting: Weighting, *, series: str 
     series : str
         Another value makes another study of the same head: all UIDs differ.
     """
-    voxels_kji = phantom.image(weighting)
-    template = _series_header(phantom, weighting, series)
+    yield from weighted_datasets(
+        phantom.image(weighting), phantom.geometry, weighting, study=_study_key(phantom, series)
+    )
+
+
+def weighted_datasets(
+    voxels_kji: npt.NDArray[np.uint16],
+    geometry: StackGeometry,
+    weighting: Weighting,
+    *,
+    study: Sequence[object],
+    repetition: int = 0,
+    **changes: object,
+) -> Iterator[FileDataset]:
+    """Yield any stack of axial, sagittal, coronal or oblique slices as the images of a series.
+
+    Parameters
+    ----------
+    voxels_kji : ndarray of uint16, shape of `geometry`
+    study : sequence
+        What the UIDs of study and frame of reference follow from.
+    repetition : int
+        Another value makes another series of the same study.
+    **changes
+        DICOM keywords with values that replace those of the protocol; None removes one.
+    """
+    template = _series_header(geometry, weighting, study, repetition)
+    for keyword, value in changes.items():
+        if value is None:
+            del template[keyword]
+        else:
+            setattr(template, keyword, value)
     for k, pixels_ji in enumerate(voxels_kji):
-        yield _image(template, phantom, k, pixels_ji)
+        yield _image(template, geometry, k, pixels_ji)
 
 
 def write_phantom_series(folder: Path, phantom: HeadPhantom, weighting: Weighting, *, series: str = "0") -> list[Path]:
     """Write one series as Part 10 files ``IM0001.dcm``... into an existing folder; see `phantom_datasets`."""
+    return write_datasets(folder, phantom_datasets(phantom, weighting, series=series))
+
+
+def write_datasets(folder: Path, datasets: Iterable[FileDataset]) -> list[Path]:
+    """Write data sets as Part 10 files ``IM0001.dcm``... into an existing folder."""
     paths = []
-    for number, ds in enumerate(phantom_datasets(phantom, weighting, series=series), start=1):
+    for number, ds in enumerate(datasets, start=1):
         path = folder / f"IM{number:04d}.dcm"
         ds.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
 
 
-def _series_header(phantom: HeadPhantom, weighting: Weighting, series: str) -> Dataset:
+def write_phantom_study(folder: Path, phantom: HeadPhantom, *, series: str = "0") -> dict[Weighting, list[Path]]:
+    """Write a tumour protocol of four series into folders named after them.
+
+    As in clinics, the series lie on different grids: T1ce axial and fine, FLAIR axial in thicker slices, T1 sagittal,
+    T2 tilted and thick. All share the study and the frame of reference.
+    """
+    written = {}
+    for weighting in Weighting:
+        geometry = study_geometry(phantom.geometry, weighting)
+        image_kji = phantom.image(weighting).astype(np.float32)
+        voxels_kji = np.rint(resample(image_kji, phantom.geometry, geometry)).astype(np.uint16)
+        target = folder / weighting.value
+        target.mkdir(parents=True, exist_ok=True)
+        datasets = weighted_datasets(voxels_kji, geometry, weighting, study=_study_key(phantom, series))
+        written[weighting] = write_datasets(target, datasets)
+    return written
+
+
+def study_geometry(head: StackGeometry, weighting: Weighting) -> StackGeometry:
+    """Grid on which the series of a weighting is acquired in `write_phantom_study`, around the centre of `head`."""
+    if weighting is Weighting.T1CE:
+        return head
+    axial, tilted = np.eye(3), _turn_about_x(8.0)
+    sagittal = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    if weighting is Weighting.FLAIR:
+        return _stack_around(head, axial, (2.0, 1.0, 1.0), (200.0, 240.0, 220.0))
+    if weighting is Weighting.T1:
+        return _stack_around(head, sagittal, (1.5, 1.2, 1.2), (190.0, 190.0, 240.0))
+    return _stack_around(head, tilted, (4.0, 0.8, 0.8), (190.0, 230.0, 210.0))
+
+
+def _turn_about_x(angle_deg: float) -> npt.NDArray[np.float64]:
+    c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
+
+
+def _stack_around(
+    head: StackGeometry,
+    axes: npt.NDArray[np.float64],
+    spacing_mm: tuple[float, float, float],
+    extent_mm: tuple[float, float, float],
+) -> StackGeometry:
+    """Stack around the centre of `head`; columns of `axes` are the directions of i, j, k, else k, j, i."""
+    slices, rows, columns = (max(2, round(length / step)) for length, step in zip(extent_mm, spacing_mm, strict=True))
+    k, j, i = ((size - 1) / 2 for size in head.shape)
+    centre = (head.affine_lps @ (i, j, k, 1.0))[:3]
+    half = axes @ np.multiply((columns - 1, rows - 1, slices - 1), spacing_mm[::-1]) / 2
+    x, y, z = (float(c) for c in centre - half)
+    a, b, c, d, e, f = (float(cosine) for cosine in (*axes[:, 0], *axes[:, 1]))
+    first = SliceGeometry((x, y, z), (a, b, c, d, e, f), spacing_mm[1:], (rows, columns))
+    return StackGeometry(first, spacing_mm[0], slices)
+
+
+def _study_key(phantom: HeadPhantom, series: str) -> tuple[object, ...]:
+    return (phantom.seed, phantom.geometry.num_slices, series)
+
+
+def _series_header(geometry: StackGeometry, weighting: Weighting, study: Sequence[object], repetition: int) -> Dataset:
     description, sequence, repetition_ms, echo_ms, inversion_ms = _PROTOCOLS[weighting]
-    study = (phantom.seed, phantom.geometry.num_slices, series)
-    number = 2 + list(Weighting).index(weighting)
+    number = 2 + list(Weighting).index(weighting) + 10 * repetition
     ds = Dataset()
     ds.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
     ds.SOPClassUID = MRImageStorage
@@ -78,7 +171,7 @@ def _series_header(phantom: HeadPhantom, weighting: Weighting, series: str) -> D
     ds.StudyDescription = "MR HEAD PHANTOM"
     ds.SeriesDescription = description
     ds.PatientName = "PHANTOM^HEAD"
-    ds.PatientID = f"PHANTOM-{phantom.seed}"
+    ds.PatientID = f"PHANTOM-{study[0]}"
     ds.PatientBirthDate = ""
     ds.PatientSex = "O"
     ds.BodyPartExamined = "BRAIN"
@@ -86,20 +179,20 @@ def _series_header(phantom: HeadPhantom, weighting: Weighting, series: str) -> D
     ds.SequenceVariant = "SK"
     ds.ScanOptions = ""
     ds.MRAcquisitionType = "2D"
-    ds.SliceThickness = _decimal(phantom.geometry.spacing_mm)
+    ds.SliceThickness = _decimal(geometry.spacing_mm)
     ds.RepetitionTime = repetition_ms
     ds.EchoTime = echo_ms
     ds.EchoTrainLength = 1
     if inversion_ms is not None:
         ds.InversionTime = inversion_ms
     ds.MagneticFieldStrength = 3.0
-    ds.SpacingBetweenSlices = _decimal(phantom.geometry.spacing_mm)
+    ds.SpacingBetweenSlices = _decimal(geometry.spacing_mm)
     ds.FlipAngle = 90.0
     ds.PatientPosition = "HFS"
     if weighting is Weighting.T1CE:
         ds.ContrastBolusAgent = "PHANTOM"
     ds.StudyInstanceUID = derived_uid("study", *study)
-    ds.SeriesInstanceUID = derived_uid("series", *study, weighting.value)
+    ds.SeriesInstanceUID = derived_uid("series", *study, weighting.value, *([repetition] if repetition else []))
     ds.FrameOfReferenceUID = derived_uid("frame of reference", *study)
     ds.StudyID = "1"
     ds.SeriesNumber = number
@@ -108,8 +201,7 @@ def _series_header(phantom: HeadPhantom, weighting: Weighting, series: str) -> D
     return ds
 
 
-def _image(template: Dataset, phantom: HeadPhantom, k: int, pixels_ji: npt.NDArray[np.uint16]) -> FileDataset:
-    geometry = phantom.geometry
+def _image(template: Dataset, geometry: StackGeometry, k: int, pixels_ji: npt.NDArray[np.uint16]) -> FileDataset:
     x, y, z = np.asarray(geometry.first.position_mm) + k * geometry.spacing_mm * geometry.first.normal
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage

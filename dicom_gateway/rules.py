@@ -60,12 +60,15 @@ class Decision:
     priority : int
     trace : tuple of TraceLine
         Every rule that was asked, in order.
+    triage : str or None
+        Classifier whose opinion goes into the report.
     """
 
     rule: str | None
     model: str | None
     priority: int
     trace: tuple[TraceLine, ...]
+    triage: str | None = None
 
     @property
     def reason(self) -> str:
@@ -123,6 +126,7 @@ class Rule:
     model: str | None
     priority: int
     conditions: tuple[Condition, ...]
+    triage: str | None = None
 
     def ask(self, ds: Dataset) -> TraceLine:
         """Whether all conditions hold for a header; if not, the first that does not."""
@@ -169,7 +173,7 @@ class RuleSet:
         for rule in self._rules:
             trace.append(rule.ask(ds))
             if trace[-1].is_match:
-                return Decision(rule.name, rule.model, rule.priority, tuple(trace))
+                return Decision(rule.name, rule.model, rule.priority, tuple(trace), rule.triage)
         return Decision(None, None, 0, tuple(trace))
 
 
@@ -208,7 +212,7 @@ def rules_report(paths: Sequence[Path], config: NodeConfig) -> list[SeriesExplan
 
 def _compile(rule: RuleConfig) -> Rule:
     conditions = tuple(_condition(rule.name, keyword, wanted) for keyword, wanted in rule.when.items())
-    return Rule(rule.name, rule.model, rule.priority, conditions)
+    return Rule(rule.name, rule.model, rule.priority, conditions, rule.triage)
 
 
 def _condition(rule: str, keyword: str, wanted: Any) -> Condition:

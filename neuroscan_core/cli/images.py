@@ -1,4 +1,4 @@
-"""Commands that segment, send and receive images without a node."""
+"""Commands that make, segment, send and receive images without a node."""
 
 from __future__ import annotations
 
@@ -12,21 +12,70 @@ from neuroscan_core.cli.console import ConfigFile, load
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (segment, send, archive):
+    for command in (segment, phantom, send, archive):
         app.command()(command)
 
 
 def segment(
-    source: Annotated[Path, typer.Argument(help="Folder of DICOM files, one DICOM file, or a NIfTI file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or file for NIfTI; made where missing.")],
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of DICOM (a series, a study), a DICOM file, a NIfTI file, or a BraTS case's folder."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder, or file for NIfTI; made where missing.")
+    ] = Path("neuroscan-results"),
     model: Annotated[str, typer.Option(help="Model bundle; default: what the rules choose.")] = "",
+    triage: Annotated[str, typer.Option(help="Classifier whose opinion goes into the report.")] = "",
+    t1: Annotated[Path | None, typer.Option(help="NIfTI of the T1-weighted volume.")] = None,
+    t1ce: Annotated[Path | None, typer.Option(help="NIfTI of the T1-weighted volume with contrast agent.")] = None,
+    t2: Annotated[Path | None, typer.Option(help="NIfTI of the T2-weighted volume.")] = None,
+    flair: Annotated[Path | None, typer.Option(help="NIfTI of the FLAIR volume.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Segment images that lie on disk: DICOM becomes DICOM SEG and SR, NIfTI becomes NIfTI."""
-    from dicom_gateway.offline import segment_path
+    """Segment images that lie on disk: DICOM becomes DICOM SEG and SR, NIfTI becomes NIfTI.
 
-    for line in segment_path(source, output, load(config), model=model or None):
+    A model of several sequences finds them in a study by their attributes:
+
+        neuroscan segment STUDY_FOLDER --model unet-brats -o results
+
+        neuroscan segment --t1 a.nii.gz --t1ce b.nii.gz --t2 c.nii.gz --flair d.nii.gz --model unet-brats -o out.nii.gz
+    """
+    from dicom_gateway.offline import segment_path
+    from dicom_gateway.offline_nifti import segment_sequences
+
+    files = {"T1": t1, "T1ce": t1ce, "T2": t2, "FLAIR": flair}
+    named = {sequence: path for sequence, path in files.items() if path is not None}
+    if (source is None) == (not named):
+        raise typer.BadParameter("Name a folder or file, or NIfTI files by --t1, --t1ce, --t2 and --flair.")
+    if source is None:
+        lines = segment_sequences(named, output, load(config), model=model or None, triage=triage or None)
+    else:
+        lines = segment_path(source, output, load(config), model=model or None, triage=triage or None)
+    for line in lines:
         typer.echo(line)
+
+
+def phantom(
+    output: Annotated[Path, typer.Argument(help="Folder for the DICOM files; made where missing.")],
+    study: Annotated[bool, typer.Option("--study", help="T1, T1ce, T2 and FLAIR on different grids.")] = False,
+    slices: Annotated[int, typer.Option(min=10, max=400, help="Slices of the head.")] = 155,
+    seed: Annotated[int, typer.Option(help="Another number makes another head.")] = 7,
+) -> None:
+    """Write a generated head with a tumour as DICOM, for trials: one FLAIR series, or a study of four."""
+    from dicom_gateway.phantom_series import write_phantom_series, write_phantom_study
+    from neuroscan_core.phantom import Weighting, head_phantom
+
+    head = head_phantom(num_slices=slices, seed=seed)
+    output.mkdir(parents=True, exist_ok=True)
+    if not study:
+        paths = write_phantom_series(output, head, Weighting.FLAIR)
+        typer.echo(f"{output}: {len(paths)} images of FLAIR; the tumour has {head.tumour_ml:.1f} ml")
+        return
+    for weighting, paths in write_phantom_study(output, head).items():
+        typer.echo(f"{output / weighting.value}: {len(paths)} images")
+    typer.echo(f"The tumour has {head.tumour_ml:.1f} ml.")
 
 
 def send(
