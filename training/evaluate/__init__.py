@@ -6,8 +6,8 @@ Measures themselves are in `metrics`; pictures and pages for people are in `audi
 from training.evaluate.bundle import evaluate_bundle, evaluate_model
 from training.evaluate.choice import choose_postprocessing
 from training.evaluate.errors import ChoiceRefused, EvaluationRefused, NotExternal, NothingToEvaluate
-from training.evaluate.external import external_set, seen_by_run
-from training.evaluate.model import Model, open_bundle
+from training.evaluate.external import external_set, seen_by_split
+from training.evaluate.model import Model, open_bundle, open_run
 from training.evaluate.report import print_results, write_results
 
 __all__ = [
@@ -21,7 +21,8 @@ __all__ = [
     "evaluate_model",
     "external_set",
     "open_bundle",
+    "open_run",
     "print_results",
-    "seen_by_run",
+    "seen_by_split",
     "write_results",
 ]

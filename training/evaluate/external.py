@@ -6,17 +6,14 @@ so with either side in training, the other side's cases from there may have been
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from training.data.cache import CachedCase
 from training.data.cases import BRATS, LGG
-from training.data.splits import QUARANTINED_CENTRES
+from training.data.splits import QUARANTINED_CENTRES, Split
 from training.evaluate.errors import NotExternal, NothingToEvaluate
 
-CASES_FILE = "cases.json"
 SEEN_PARTS = ("train", "val")
 
 
@@ -69,23 +66,9 @@ def may_be_from_tcga_lgg(case: CachedCase) -> bool:
     return case.dataset == BRATS and centre in QUARANTINED_CENTRES
 
 
-def seen_by_run(run: Path, known: Sequence[CachedCase]) -> SeenCases:
-    """Read from a run's folder what it was trained on and chosen by.
-
-    Raises
-    ------
-    NotExternal
-        If the run does not say.
-    """
-    try:
-        content = json.loads((run / CASES_FILE).read_text(encoding="utf-8"))
-        names = [name for part in SEEN_PARTS for name in content[part]]
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as exc:
-        raise NotExternal(
-            f"{run} does not say in {CASES_FILE} which cases it was trained on, so none can be called external.",
-            remedy="Train again with this version, or give the run's folder by --run.",
-        ) from exc
-    return SeenCases.of(names, known)
+def seen_by_split(split: Split, known: Sequence[CachedCase]) -> SeenCases:
+    """Return what a network saw that was trained with a split."""
+    return SeenCases.of([name for part in SEEN_PARTS for name in split.parts[part]], known)
 
 
 def external_set(dataset: str, available: Sequence[CachedCase], seen: SeenCases) -> ExternalSet:

@@ -91,21 +91,23 @@ def curve_table(points: Sequence[CurvePoint], figure: str = "dice_mean") -> str:
 
 def save_curve(points: Sequence[CurvePoint], folder: Path, figure: str = "dice_mean") -> list[Path]:
     """Write `learning-curve.md` and `learning-curve.png`; return the files."""
-    from training.audit.style import SERIES, new_figure
+    from training.audit.style import SERIES, new_figure, styled
 
     folder.mkdir(parents=True, exist_ok=True)
     table, picture = folder / "learning-curve.md", folder / "learning-curve.png"
     table.write_text(curve_table(points, figure), encoding="utf-8")
-    drawing, axes = new_figure(7.0, 4.2)
-    for colour, name in zip(SERIES, sorted({p.dataset for p in points}), strict=False):
-        own = [p for p in points if p.dataset == name]
-        counts, values = [p.num_patients for p in own], [p.value for p in own]
-        errors = [[p.value - p.low for p in own], [p.high - p.value for p in own]]
-        axes.errorbar(counts, values, yerr=errors, color=colour, marker="o", capsize=4, label=f"{name} (95 % CI)")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(sorted({p.num_patients for p in points}), labels=sorted({p.num_patients for p in points}))
-    axes.set_xlabel("patients in training")
-    axes.set_ylabel(figure.replace("_", " "))
-    axes.legend()
-    drawing.savefig(picture, dpi=150)
+    with styled():
+        drawing, axes = new_figure(7.0, 4.2)
+        for colour, name in zip(SERIES, sorted({p.dataset for p in points}), strict=False):
+            own = [p for p in points if p.dataset == name]
+            counts, values = [p.num_patients for p in own], [p.value for p in own]
+            errors = [[p.value - p.low for p in own], [p.high - p.value for p in own]]
+            axes.errorbar(counts, values, yerr=errors, color=colour, marker="o", capsize=4, label=f"{name} (95 % CI)")
+        counts = sorted({p.num_patients for p in points})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(counts, labels=[str(count) for count in counts])
+        axes.set_xlabel("patients in training")
+        axes.set_ylabel(figure.replace("_", " "))
+        axes.legend(loc="lower right")
+        drawing.savefig(picture, dpi=150)
     return [table, picture]

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.inference.bundle import load_bundle
 from training.data.cache import ArrayCache, CachedCase
+from training.data.cases import CLASSES
 from training.evaluate.patient import voxel_ml
-from training.inference import CaseOptions, Predictor, onnx_predictor, predict_case, predict_pictures
+from training.inference import CaseOptions, Predictor, onnx_predictor, predict_case, predict_pictures, torch_predictor
 from training.postprocessing import Labels, Postprocessing, Probabilities
 
 VIEWS = {
@@ -26,6 +27,7 @@ VIEWS = {
     ModelKind.VOLUME3D: "multimodal",
     ModelKind.CLASSIFIER: "pictures",
 }
+DEFAULT_SPLITS = {"flair": "flair-v1", "multimodal": "brats-v1", "pictures": "pictures-v1"}
 TTA_VIEWS = "identity, horizontal flip, vertical flip"
 
 
@@ -110,6 +112,38 @@ def open_bundle(folder: Path, num_threads: int = 1) -> Model:
     """
     bundle = load_bundle(folder)
     return model_of_card(bundle.card, onnx_predictor(bundle.onnx_path, num_threads), "ONNX Runtime float32")
+
+
+def open_run(folder: Path, num_threads: int = 1) -> Model:
+    """Open the best weights of a run in PyTorch, for runs that are not exported yet.
+
+    Raises
+    ------
+    ExportError
+        The run has no weights, or they do not fit their network.
+    """
+    import torch
+
+    from training.export.trained import read_trained
+
+    torch.set_num_threads(num_threads)
+    trained = read_trained(folder)
+    size = trained.data_option("patch_size", None)
+    options = None
+    if trained.kind is ModelKind.VOLUME3D:
+        depth, height, width = (size,) * 3 if isinstance(size, int) else size or (64, 64, 64)
+        options = CaseOptions(float(trained.data_option("spacing_mm", 1.0)), (depth, height, width))
+    is_classifier = trained.kind is ModelKind.CLASSIFIER
+    return Model(
+        f"{trained.experiment or trained.name}, step {trained.step}",
+        trained.kind,
+        torch_predictor(trained.network),
+        "PyTorch float32",
+        Postprocessing(),
+        options,
+        int(size or 224) if is_classifier else 0,
+        CLASSES if is_classifier else (),
+    )
 
 
 class PredictionStore:

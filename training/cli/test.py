@@ -1,0 +1,150 @@
+"""`test`: evaluate a bundle or a run, per patient."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.data.cache import ArrayCache, CachedCase
+    from training.data.splits import Split
+    from training.evaluate import Model
+
+HELP = "evaluate per patient: regions, lesions, calibration, intervals; internal or external test"
+EPILOG = """\
+Choose threshold and postprocessing on validation patients, export with them, and test once:
+
+  python -m training test --run RUN --data DATA --cache CACHE --part val --choose --out RUN/eval
+  python -m training export --weights RUN/best.pt --bundle BUNDLE --postprocessing RUN/eval/postprocessing.json
+  python -m training test --bundle BUNDLE --data DATA --cache CACHE --part test --tta --out RUN/eval
+
+The ONNX file of a bundle is what is evaluated. A data set that training never saw (--run or --split say what it saw):
+
+  python -m training test --bundle BUNDLE --run RUN --data DATA --cache CACHE --external brats --out RUN/eval
+
+A curve over runs that were trained with 8, 16 and 42 patients:
+
+  python -m training test --curve 8=a/val.json 16=b/val.json 42=c/val.json --out curve
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `test`."""
+    from training.cli.common import add_data_arguments
+
+    parser.epilog = EPILOG
+    parser.add_argument("--bundle", type=Path, metavar="B", help="folder of a bundle: its ONNX file is evaluated")
+    parser.add_argument("--run", type=Path, metavar="R", help="folder of a run: best.pt, where no bundle is given")
+    add_data_arguments(parser, required=False, threads=1)
+    parser.add_argument("--part", choices=("train", "val", "test"), default="val", help="part of the split")
+    parser.add_argument("--external", metavar="DATASET", help="all cases of a data set that training never saw")
+    parser.add_argument("--choose", action="store_true", help="choose threshold and smallest part (val only)")
+    parser.add_argument("--tta", action="store_true", help="with test-time augmentation too, and what it costs")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for JSON and CSV")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="folder for pictures of the worst cases")
+    parser.add_argument("--curve", nargs="+", metavar="N=JSON", help="learning curve of results by training patients")
+    parser.add_argument("--figure", default="dice_mean", help="what the curve shows (default: dice_mean)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate."""
+    from rich.console import Console
+
+    console = Console()
+    if arguments.curve:
+        return _curve(arguments, console)
+    require(arguments, "test", "data", "cache")
+    from training.evaluate import evaluate_model, print_results, write_results
+    from training.evaluate.choice import require_validation
+
+    if arguments.choose:
+        require_validation("an external set" if arguments.external else arguments.part)
+    model = open_model(arguments)
+    cache, split = open_split(arguments, model)
+    cases, part = _cases(arguments, cache, split, console)
+    results = evaluate_model(
+        model, cache, cases, part, choose=arguments.choose, tta=arguments.tta, pictures=arguments.pictures
+    )
+    print_results(results, console)
+    if arguments.out is not None:
+        for path in write_results(results, arguments.out):
+            console.print(f"wrote {path}")
+    return 0
+
+
+def require(arguments: argparse.Namespace, command: str, *names: str) -> None:
+    """Refuse a command without these options, or without a network.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming what is missing.
+    """
+    from neuroscan_core.domain.errors import ConfigurationError
+
+    missing = [f"--{name}" for name in names if getattr(arguments, name) is None]
+    if arguments.bundle is None and arguments.run is None:
+        missing.append("--bundle or --run")
+    if missing:
+        raise ConfigurationError(
+            f"{command} needs {', '.join(missing)}.", remedy=f"`python -m training {command} --help` shows how."
+        )
+
+
+def open_model(arguments: argparse.Namespace) -> Model:
+    """Open the bundle that is named, else the run."""
+    from training.cli.common import use_threads
+    from training.evaluate import open_bundle, open_run
+
+    use_threads(arguments.threads)
+    if arguments.bundle is not None:
+        return open_bundle(arguments.bundle, max(arguments.threads, 1))
+    return open_run(arguments.run, max(arguments.threads, 1))
+
+
+def open_split(arguments: argparse.Namespace, model: Model) -> tuple[ArrayCache, Split]:
+    """Open the data that feeds a model, and the split: the one named, else the run's, else that of the data."""
+    from training.cli.common import open_view
+    from training.evaluate.model import DEFAULT_SPLITS
+
+    name = arguments.split or split_of_run(arguments.run) or DEFAULT_SPLITS[model.view]
+    return open_view(model.view, arguments.data, arguments.cache, name)
+
+
+def split_of_run(run: Path | None) -> str:
+    """Return the split that a run's configuration names; empty where there is none."""
+    import yaml
+
+    path = run / "config.yaml" if run is not None else None
+    if path is None or not path.is_file():
+        return ""
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return str((content.get("data") or {}).get("split") or "")
+
+
+def _cases(arguments: argparse.Namespace, cache: ArrayCache, split: Split, console) -> tuple[list[CachedCase], str]:  # type: ignore[no-untyped-def]  # rich is imported late
+    from training.evaluate import NotExternal, external_set, seen_by_split
+
+    if not arguments.external:
+        return cache.select(split.parts[arguments.part]), arguments.part
+    if not arguments.split and not split_of_run(arguments.run):
+        raise NotExternal(
+            "Nothing says what the network was trained on, so no data set can be called external to it.",
+            remedy="Give the run's folder by --run, or the split it was trained with by --split.",
+        )
+    found = external_set(arguments.external, cache.cases, seen_by_split(split, cache.cases))
+    console.print(f"{len(found.cases)} cases of {found.dataset}; trained and chosen on split {split.name}")
+    if found.left_out:
+        console.print(f"left out, may show persons of the training: {', '.join(found.left_out)}")
+    return list(found.cases), f"external-{found.dataset}"
+
+
+def _curve(arguments: argparse.Namespace, console) -> int:  # type: ignore[no-untyped-def]  # rich is imported late
+    from training.evaluate.learning_curve import curve_table, learning_curve, read_results, save_curve
+
+    points = learning_curve(read_results(arguments.curve), arguments.figure)
+    console.print(curve_table(points, arguments.figure))
+    for path in save_curve(points, arguments.out or Path(), arguments.figure):
+        console.print(f"wrote {path}")
+    return 0
