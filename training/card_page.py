@@ -9,44 +9,100 @@ FIGURES = (
     ("dice_mean", "Dice, mean"),
     ("ci95", "95 % CI of the mean"),
     ("dice_median", "Dice, median"),
+    ("dice_mean_WT", "Dice of the whole tumour, mean"),
+    ("dice_mean_TC", "Dice of the tumour core, mean"),
+    ("dice_mean_ET", "Dice of the enhancing tumour, mean"),
     ("dice_mean_without_postprocessing", "Dice, mean, without postprocessing"),
     ("iou_mean", "IoU, mean"),
     ("precision_mean", "Precision, mean"),
     ("recall_mean", "Recall, mean"),
     ("hd95_mm_median", "HD95, median, mm"),
+    ("hd95_mm_mean_WT", "HD95 of the whole tumour, mean, mm"),
+    ("hd95_mm_mean_TC", "HD95 of the tumour core, mean, mm"),
+    ("hd95_mm_mean_ET", "HD95 of the enhancing tumour, mean, mm"),
+    ("accuracy", "Accuracy"),
+    ("accuracy_ci95", "95 % CI of the accuracy"),
+    ("balanced_accuracy", "Balanced accuracy"),
+    ("f1_macro", "F1, mean over classes"),
+    ("auc_macro", "ROC AUC, mean over classes"),
+    ("ece", "Expected calibration error"),
 )
 
 
 def card_page(card: Mapping[str, Any]) -> str:
     """Return Markdown that repeats a card: what it does, on what, how well, under which terms."""
-    size = " x ".join(str(length) for length in card["input"]["size"])
+    onnx = card["onnx"]
     lines = [
         f"# {card['name']} {card['version']}",
         "",
-        f"{card['task']}. {card['onnx']['parameters']:,} parameters, ONNX opset {card['onnx']['opset']}.",
+        f"{card['task']}. {onnx['parameters']:,} parameters, ONNX opset {onnx['opset']}.",
         "",
-        f"Input: axial {card['input']['sequence']} slices {', '.join(card['input']['channels'])} as channels, {size} "
-        f"pixels of about {card['input']['spacing_mm']} mm, normalised by `{card['input']['normalisation']}`. "
-        f"Output: one logit per pixel of the slice z; tumour above probability {card['output']['threshold']}; "
-        f"connected parts below {card['postprocessing']['min_component_ml']} ml are removed.",
-        "",
-        *_metrics_table(card["metrics"]),
-        "## Training data",
+        f"Input: {_input(card)}. Output: {_output(card)}.",
         "",
     ]
-    for source in card["training_data"]:
-        parts = ", ".join(f"{count} {part}" for part, count in source["patients"].items())
-        lines += [
-            f"- {source['name']}; split by patient: {parts}. Licence: {source['licence']}. Cite: {source['citation']}."
-        ]
-    lines += ["", "## Terms", "", card["licence"], ""]
+    if "intended_use" in card:
+        lines += ["## Use and limits", "", card["intended_use"], "", *(f"- {limit}" for limit in card["limits"]), ""]
+    lines += [*_metrics_table(card["metrics"]), "## Training data", ""]
+    lines += [_source(source) for source in card["training_data"]]
+    lines += [*_files(card), "", "## Terms", "", card["licence"], ""]
     return "\n".join(lines)
+
+
+def _input(card: Mapping[str, Any]) -> str:
+    image = card["input"]
+    size = " x ".join(str(length) for length in image["size"])
+    tail = f"normalised by `{image['normalisation']}`"
+    if card["kind"] == "classifier":
+        return f"one grey picture, {size} pixels, {tail}"
+    channels = ", ".join(image["channels"])
+    tail += ", of brains without skull" if image.get("skull") == "stripped" else ""
+    if card["kind"] == "volume3d":
+        return f"{channels} as channels, patches of {size} voxels of {image['spacing_mm']} mm, {tail}"
+    if card["kind"] == "multimodal2d":
+        return f"axial slices of {channels} as channels, {size} pixels of about {image['spacing_mm']} mm, {tail}"
+    pixels = f"{size} pixels of about {image['spacing_mm']} mm"
+    return f"axial {image['sequence']} slices {channels} as channels, {pixels}, {tail}"
+
+
+def _output(card: Mapping[str, Any]) -> str:
+    if card["kind"] == "classifier":
+        return f"one logit per class ({', '.join(entry['name'] for entry in card['classes'])}), softmax"
+    threshold, smallest = card["output"]["threshold"], card["postprocessing"]["min_component_ml"]
+    removed = f"connected parts below {smallest} ml are removed"
+    if card["kind"] == "volume3d":
+        regions = ", ".join(region["name"] for region in card["output"]["regions"])
+        return f"one logit per voxel for {regions}, which overlap; each from probability {threshold}; {removed}"
+    if card["kind"] == "multimodal2d":
+        labels = ", ".join(label["name"] for label in card["labels"])
+        return f"logits of background, {labels} per pixel, softmax; tumour above probability {threshold}; {removed}"
+    return f"one logit per pixel of the slice z; tumour above probability {threshold}; {removed}"
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    unit = "patient" if "patients" in source else "cluster of near-duplicates"
+    counts = source["patients"] if "patients" in source else source["pictures"]
+    parts = ", ".join(f"{count} {part}" for part, count in counts.items())
+    return f"- {source['name']}; split by {unit}: {parts}. Licence: {source['licence']}. Cite: {source['citation']}."
+
+
+def _files(card: Mapping[str, Any]) -> list[str]:
+    """Files with the same network, beside the ONNX file."""
+    lines = []
+    for variant in card.get("variants", ()):
+        note = f" ({variant['note']})" if variant.get("note") else ""
+        lines.append(f"- `{variant['file']}`: {variant['precision']} for {variant['engine']}{note}")
+    if "torchscript" in card:
+        lines.append(
+            f"- `{card['torchscript']['file']}`: TorchScript, for programs that run PyTorch; not read by the node"
+        )
+    return ["", "## Other files with this network", "", *lines] if lines else []
 
 
 def _metrics_table(metrics: list[Mapping[str, Any]]) -> list[str]:
     if not metrics:
         return ["Not evaluated yet.", ""]
-    lines = ["## Figures", "", "| | " + " | ".join(f"{m['data']} (n={m['patients']})" for m in metrics) + " |"]
+    heads = (f"{m['data']} (n={m.get('patients', m.get('pictures', '?'))})" for m in metrics)
+    lines = ["## Figures", "", "| | " + " | ".join(heads) + " |"]
     lines.append("|---|" + "---|" * len(metrics))
     for key, title in FIGURES:
         if any(key in entry for entry in metrics):

@@ -5,6 +5,7 @@ Files are read as tensors and plain values only, never as code. Nothing is fetch
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from neuroscan_core.domain.errors import ModelError
 _WRAPPERS = ("state_dict", "model", "weights")
 _PREFIXES = ("module.", "model.", "network.")
 # What torch.load raises on bytes that are no file of tensors.
-_DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
+_DAMAGED = (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
 
 
 class EncoderMismatch(ModelError, ValueError):
@@ -40,9 +41,11 @@ def read_encoder_weights(path: Path) -> dict[str, Tensor]:
         The file cannot be read, or holds no tensors by name.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        stored = io.BytesIO(path.read_bytes())
     except OSError as exc:
         raise EncoderMismatch(f"Cannot read {path}: {exc.strerror}.", remedy="Give a file of weights.") from exc
+    try:
+        content = torch.load(stored, map_location="cpu", weights_only=True)
     except _DAMAGED as exc:
         raise EncoderMismatch(
             f"{path} is not a file of weights, or holds more than tensors.",

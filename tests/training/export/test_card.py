@@ -1,0 +1,95 @@
+"""The card, and the page that repeats it: figures, split and terms."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
+pytest.importorskip("onnx", reason="the `training` extra is not installed", exc_type=ImportError)
+
+from neuroscan_core.domain.model_card import ModelCard, ModelKind
+from training.bundle.card import CardFacts, OnnxFacts, make_card, metrics_of
+from training.bundle.feed import Feed
+from training.bundle.words import LICENCES, SPLITS, training_data
+from training.card_page import card_page
+from training.data.splits import Split, load_split
+
+FEED = Feed((256, 256), 1.0, ("z-1", "z", "z+1"), "FLAIR", "foreground-median-v1", "any")
+
+
+def card(**changes):
+    facts = {
+        "name": "mobilenetv2-unet-flair",
+        "version": "1.0.0",
+        "kind": ModelKind.SLICE25D,
+        "feed": FEED,
+        "onnx": OnnxFacts("0" * 64, 20, 2_614_513),
+        "split": load_split("flair-v1"),
+        "postprocessing": {"threshold": 0.45, "min_component_ml": 0.5},
+    }
+    return make_card(CardFacts(**(facts | changes)))
+
+
+def test_page_repeats_figures_split_and_terms():
+    first = {"data": "A", "patients": 6, "protocol": "pooled", "dice_mean": 0.8123, "ci95": [0.7, 0.9]}
+    second = {"data": "B", "patients": 12, "protocol": "pooled", "dice_mean": 0.7}
+    page = card_page(card(metrics=[first, second]))
+    assert "| Dice, mean | 0.812 | 0.700 |" in page
+    assert "| 95 % CI of the mean | 0.700 to 0.900 | - |" in page
+    assert "42 train, 6 val, 12 test" in page
+    assert "16 train, 3 val, 6 test" in page
+    assert "non-commercial" in page
+    assert "2,614,513 parameters" in page
+    assert "Protocol: pooled." in page
+    assert "stroke" in page
+
+
+def test_page_says_when_nothing_was_measured():
+    assert "Not evaluated yet." in card_page(card())
+
+
+def test_page_lists_other_files():
+    variant = {"file": "model.int8.onnx", "sha256": "1" * 64, "precision": "int8", "engine": "onnxruntime"}
+    page = card_page(card(variants=[variant | {"note": "Dice on validation 0.001 lower"}]))
+    assert "- `model.int8.onnx`: int8 for onnxruntime (Dice on validation 0.001 lower)" in page
+
+
+def test_chosen_threshold_and_size_are_in_the_card():
+    read = ModelCard.from_mapping(card())
+    assert (read.threshold, read.min_component_ml) == (0.45, 0.5)
+
+
+def test_figures_of_an_evaluation_are_rounded_and_nested_tables_left_out():
+    results = {
+        "part": "test",
+        "protocol": "pooled",
+        "sets": {
+            "brats": {"patients": 6, "dice_mean": 0.812345, "ci95": [0.71234, 0.9], "dice_mean_TC": 0.5,
+                      "calibration": {"ece": 0.1}, "curve": [0.1, 0.2, 0.3]},
+        },
+    }  # fmt: skip
+    assert metrics_of(results) == [
+        {
+            "data": "BraTS 2018/2021, test patients", "protocol": "pooled", "patients": 6, "dice_mean": 0.8123,
+            "ci95": [0.7123, 0.9], "dice_mean_TC": 0.5,
+        }
+    ]  # fmt: skip
+
+
+def test_counts_come_from_the_split():
+    split = Split("brats-v1", {"train": ("Brats18_a", "TCGA_x"), "val": ("Brats18_b",), "test": ()})
+    (entry,) = training_data(split)
+    assert entry["patients"] == {"train": 1, "val": 1, "test": 0}
+    assert "2 patients" in entry["name"]
+
+
+def test_every_kind_has_words_for_its_split():
+    for kind, name in SPLITS.items():
+        split = Split(name, {"train": ("a",), "val": (), "test": ()})
+        assert training_data(split)[0]["licence"], kind
+        assert "Not a medical device" in LICENCES[name]
+
+
+def test_split_without_words_is_refused():
+    with pytest.raises(ValueError, match="no words for the data of the split mine"):
+        training_data(Split("mine", {"train": (), "val": (), "test": ()}))
