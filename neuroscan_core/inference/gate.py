@@ -87,13 +87,11 @@ def check_against_reference(engine: InferenceEngine, reference: Reference, limit
 def compare(
     card: ModelCard, found_NL_any: npt.NDArray[np.float32], wanted_NL_any: npt.NDArray[np.float32]
 ) -> Agreement:
-    """Compare logits of two engines; anything that is no number differs by infinity."""
-    if found_NL_any.shape != wanted_NL_any.shape or not np.isfinite(found_NL_any).all():
+    """Compare logits of two engines; what is no finite number differs by infinity."""
+    if found_NL_any.shape != wanted_NL_any.shape or not (np.isfinite(found_NL_any) & np.isfinite(wanted_NL_any)).all():
         return Agreement(np.inf, np.inf)
     found, wanted = (probabilities(logits, card.activation) for logits in (found_NL_any, wanted_NL_any))
     difference = float(np.abs(found - wanted).max())
-    if not np.isfinite(difference):
-        return Agreement(np.inf, np.inf)
     return Agreement(difference, _dice_difference(_masks(found, card), _masks(wanted, card)))
 
 

@@ -1,0 +1,138 @@
+"""An engine is gated before it serves, keeps items apart, and fails with our words."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable
+from neuroscan_core.inference.bundle import load_bundle
+from neuroscan_core.inference.tensorrt.engine import Libraries
+from tests.inference.tensorrt.fake_gpu import FakeLibcuda, Gpu
+from tests.inference.tensorrt.world import Machine
+from tests.inference.tiny_model import TINY
+
+GRAPH_CALLS = ["cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiate", "cuGraphDestroy"]
+
+
+def images(num: int) -> np.ndarray:
+    return np.random.default_rng(3).gamma(2.0, 0.5, (num, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.mark.parametrize("noise", [0.1, np.nan, np.inf])
+def test_an_engine_that_computes_something_else_is_refused_and_leaves_nothing(noise: float, tmp_path: Path) -> None:
+    machine, before = Machine(tmp_path, noise=noise), threading.active_count()
+    with pytest.raises(EngineRefused, match="differs"):
+        machine.open()
+    assert machine.gpu.num_open == 0 and threading.active_count() == before
+    with pytest.raises(EngineRefused, match="differs"):  # after a load, too
+        machine.open()
+    assert len(machine.faults.builds) == 1
+
+
+def test_rounding_as_fp16_has_it_passes() -> None:
+    with Machine(None, noise=2e-3).open() as engine:
+        assert 0 < engine.agreement.probability < 5e-3
+
+
+def test_large_batches_run_in_steps_of_the_profile() -> None:
+    machine = Machine(None)
+    with machine.open(max_batch=2) as engine:
+        machine.gpu.calls.clear()
+        logits = engine.run(images(5))
+        assert machine.gpu.calls.count("execute") == 3
+        assert np.array_equal(logits[4:], engine.run(images(5)[4:]))
+
+
+@pytest.mark.parametrize("version", ["8.2.1.9", "10.3.0"])
+def test_where_kernels_mix_items_they_run_one_by_one(version: str) -> None:
+    machine = Machine(None, version, leaks_batch=True)
+    with machine.open(max_batch=4) as engine:
+        together = engine.run(images(3))
+        assert all(np.array_equal(engine.run(images(3)[n : n + 1])[0], together[n]) for n in range(3))
+
+
+def test_calls_of_one_execution_are_in_order() -> None:
+    machine = Machine(None, "11.4.0.106")
+    with machine.open() as engine:
+        engine.run(images(1))
+        machine.gpu.calls.clear()
+        engine.run(images(1))
+    assert machine.gpu.calls[:4] == ["memcpy_htod_async", "execute", "memcpy_dtoh_async", "synchronize"]
+    assert machine.gpu.calls[4:] == ["free", "free", "pop", "detach"]
+
+
+def test_a_batch_size_is_executed_once_then_recorded_then_only_started() -> None:
+    machine = Machine(None, graphs=True)
+    with machine.open(max_batch=7) as engine:
+        machine.gpu.calls.clear()
+        first = engine.run(images(6))
+        run = ["memcpy_htod_async", "execute", "memcpy_dtoh_async"]
+        recorded = [GRAPH_CALLS[0], *run, *GRAPH_CALLS[1:]]
+        assert machine.gpu.calls == ["set shape", *run, "synchronize", *recorded, "cuGraphLaunch", "synchronize"]
+        machine.gpu.calls.clear()
+        assert np.array_equal(engine.run(images(6)), first)
+        assert machine.gpu.calls == ["cuGraphLaunch", "synchronize"]
+        assert not np.array_equal(engine.run(images(6)[::-1]), first)
+    assert machine.gpu.num_open == 0
+
+
+@pytest.mark.parametrize("refused", ["cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiate"])
+def test_without_graphs_it_runs_all_the_same(refused: str) -> None:
+    machine = Machine(None, graphs=True)
+    machine.libcuda = FakeLibcuda(machine.gpu, refuses=refused)
+    bundle = load_bundle(TINY)
+    with machine.open(bundle) as engine:
+        assert np.allclose(engine.run(bundle.reference.image_NCHW), bundle.reference.logits_NLHW, atol=1e-5)
+        assert "cuGraphLaunch" not in machine.gpu.calls
+    assert machine.gpu.num_open == 0 and machine.gpu.recording is None
+
+
+def test_graphs_of_cuda_10_are_made_with_the_older_function() -> None:
+    machine = Machine(None, "8.2.1.9", graphs=True)
+    machine.libcuda = FakeLibcuda(machine.gpu, is_old=True)
+    with machine.open() as engine:
+        engine.run(images(1))
+    assert "cuGraphLaunch" in machine.gpu.calls and machine.gpu.num_open == 0
+
+
+def test_engines_are_used_from_other_threads_than_the_one_that_opened_them() -> None:
+    machine, answers = Machine(None, graphs=True), []
+    with machine.open() as engine:
+        expected = engine.run(images(2))
+        thread = threading.Thread(target=lambda: answers.append(engine.run(images(2))))
+        thread.start()
+        thread.join()
+    assert np.array_equal(answers[0], expected)
+
+
+def test_a_gpu_that_fails_while_serving_is_said_so() -> None:
+    machine = Machine(None)
+    with machine.open() as engine:
+        machine.gpu.fail_next = "memcpy_htod_async"
+        with pytest.raises(EngineUnavailable, match="illegal memory access"):
+            engine.run(images(1))
+
+
+def test_a_machine_without_a_gpu_is_unavailable() -> None:
+    machine, before = Machine(None), threading.active_count()
+    machine.gpu = Gpu(name="")
+    with pytest.raises(EngineUnavailable, match="no CUDA-capable device"):
+        machine.open()
+    assert threading.active_count() == before
+
+
+def test_missing_libraries_are_named_with_the_way_to_install_them() -> None:
+    pytest.importorskip("onnxruntime")
+    try:
+        import pycuda.driver  # noqa: F401
+        import tensorrt  # noqa: F401
+    except ImportError:
+        with pytest.raises(EngineUnavailable, match=r"(tensorrt|pycuda)") as refusal:
+            Libraries.load(with_graphs=True)
+        assert "JetPack" in refusal.value.remedy and "neuroscan[gpu]" in refusal.value.remedy
+    else:
+        pytest.skip("TensorRT and pycuda are installed here")
