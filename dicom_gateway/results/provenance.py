@@ -122,11 +122,11 @@ def processing_equipment(model: ModelIdentity) -> ContributingEquipment:
     )
 
 
-def add_equipment(result: Dataset, model: ModelIdentity, at_s: float) -> None:
-    """Insert the node between the acquiring equipment and the library that highdicom names last."""
+def add_equipment(result: Dataset, *models: ModelIdentity, at_s: float) -> None:
+    """Insert the node, with each model, between the acquiring equipment and the library that highdicom names last."""
     *others, library = result.ContributingEquipmentSequence
     library.ContributionDateTime = DT(moment(at_s))
-    result.ContributingEquipmentSequence = [*others, processing_equipment(model), library]
+    result.ContributingEquipmentSequence = [*others, *map(processing_equipment, models), library]
 
 
 def charset_of(header: Dataset) -> str | Sequence[str]:

@@ -145,7 +145,7 @@ def _picture(content: OverlayContent, number: int, source: SourceSlice, picture:
         description=content.series_description,
         at_s=content.at_s,
     )
-    provenance.add_equipment(result, content.identity.model, content.at_s)
+    provenance.add_equipment(result, content.identity.model, at_s=content.at_s)
     result.DateOfSecondaryCapture, result.TimeOfSecondaryCapture = result.ContentDate, result.ContentTime
     result.ImageComments = provenance.RESEARCH_USE
     result.BurnedInAnnotation = "NO"

@@ -22,7 +22,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from dicom_gateway.results import provenance
 from dicom_gateway.results.segments import Segment, descriptions
-from dicom_gateway.results.sources import SPACING_TOLERANCE, SourceSlice
+from dicom_gateway.results.sources import SPACING_TOLERANCE, CompanionSeries, SourceSlice
 from dicom_gateway.results.translation import foreign_errors
 from dicom_gateway.results.uids import ResultIdentity
 from neuroscan_core import __version__
@@ -55,6 +55,8 @@ class SegContent:
     device_name : str
         AE title of the node: what tells one node from another, so it stands as DeviceSerialNumber.
     omit_empty_frames : bool
+    companions : sequence of CompanionSeries
+        Other series that it was made from; frames refer to `slices`, on whose grid they lie.
     """
 
     identity: ResultIdentity
@@ -66,6 +68,7 @@ class SegContent:
     series_description: str
     device_name: str = "NEUROSCAN"
     omit_empty_frames: bool = True
+    companions: Sequence[CompanionSeries] = ()
 
     @property
     def header(self) -> Dataset:
@@ -126,6 +129,7 @@ def segmentation(content: SegContent, encoding: SegFormat) -> HighdicomSegmentat
     references = [reference_item(source) for source in _objects(content.slices)]
     result.SourceImageSequence = references
     result.ReferencedSeriesSequence[0].ReferencedInstanceSequence = references
+    result.ReferencedSeriesSequence.extend(companion_item(companion) for companion in content.companions)
     _pad_with_zero(result)
     if is_labelmap:
         # Not left to highdicom: it may choose GDCM, whose encoder ends the process on frames of an odd size.
@@ -209,7 +213,7 @@ def finish(result: Dataset, content: SegContent, encoding: SegFormat) -> None:
         description=content.series_description,
         at_s=content.at_s,
     )
-    provenance.add_equipment(result, content.identity.model, content.at_s)
+    provenance.add_equipment(result, content.identity.model, at_s=content.at_s)
     result.DeviceSerialNumber = content.device_name
     organization_uid = content.identity.dimension_organization_uid(encoding.value)
     result.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
@@ -250,9 +254,24 @@ def source_item(source: SourceSlice) -> Dataset:
 
 def reference_item(source: SourceSlice) -> Dataset:
     """Reference to the object of a slice."""
+    return instance_item(source.sop_class_uid, source.key.sop_instance_uid)
+
+
+def instance_item(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """Reference to an object (PS3.3 table 10-11)."""
     item = Dataset()
-    item.ReferencedSOPClassUID = source.sop_class_uid
-    item.ReferencedSOPInstanceUID = source.key.sop_instance_uid
+    item.ReferencedSOPClassUID = sop_class_uid
+    item.ReferencedSOPInstanceUID = sop_instance_uid
+    return item
+
+
+def companion_item(companion: CompanionSeries) -> Dataset:
+    """Item of the Referenced Series Sequence for a series on another grid. Viewers look at the first item alone."""
+    item = Dataset()
+    item.ReferencedInstanceSequence = [
+        instance_item(sop_class_uid, sop_instance_uid) for sop_instance_uid, sop_class_uid in companion.objects.items()
+    ]
+    item.SeriesInstanceUID = companion.series_instance_uid
     return item
 
 

@@ -23,7 +23,15 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.sr.codedict import codes
 
 from dicom_gateway.results import provenance
-from dicom_gateway.results.seg import SegContent, finish, frame_order, is_regular, reference_item, source_item
+from dicom_gateway.results.seg import (
+    SegContent,
+    companion_item,
+    finish,
+    frame_order,
+    is_regular,
+    reference_item,
+    source_item,
+)
 from dicom_gateway.results.segments import Segment, descriptions
 from dicom_gateway.results.sources import SourceSlice
 from neuroscan_core.config import SegFormat
@@ -113,7 +121,11 @@ def binary_seg(content: SegContent, shell: Dataset, parts: Mapping[int, SlicePar
         ds,
         {
             REFERENCED_SERIES_SEQUENCE: sequence(
-                REFERENCED_SERIES_SEQUENCE, [item(sequence(0x0008_114A, references) + series)]
+                REFERENCED_SERIES_SEQUENCE,
+                [
+                    item(sequence(0x0008_114A, references) + series),
+                    *(item(encoded(companion_item(companion))) for companion in content.companions),
+                ],
             ),
             SOURCE_IMAGE_SEQUENCE: sequence(SOURCE_IMAGE_SEQUENCE, references),
             PER_FRAME_SEQUENCE: _per_frame_sequence(content, frames, parts, with_segment=not is_single),

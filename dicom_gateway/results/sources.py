@@ -7,7 +7,7 @@ orientations with a tolerance of 0.001, archives compare them as text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +73,31 @@ class SourceSlice:
     def frame_numbers(self) -> list[int] | None:
         """Frame number as references in reports want it."""
         return None if self.frame_number is None else [self.frame_number]
+
+
+@dataclass(frozen=True, eq=False)
+class CompanionSeries:
+    """Another series of the study that a result was made from.
+
+    Parameters
+    ----------
+    series_instance_uid : str
+    sequence : str
+        What it is, e.g. ``T1ce``.
+    objects : mapping of str to str
+        SOP Instance UID to SOP Class UID, in order.
+    """
+
+    series_instance_uid: str
+    sequence: str
+    objects: Mapping[str, str]
+
+    @classmethod
+    def of(cls, sequence: str, headers: Iterable[Dataset]) -> CompanionSeries:
+        """Read it from the headers of its objects, of which there is at least one."""
+        known = list(headers)
+        objects = {str(header.SOPInstanceUID): str(header.SOPClassUID) for header in known}
+        return cls(str(known[0].SeriesInstanceUID), sequence, objects)
 
 
 def slice_of(key: FrameKey, header: Dataset) -> SourceSlice:

@@ -1,17 +1,10 @@
 """The measurement report (TID 1500 as Comprehensive SR): size of every region, also when nothing was found.
 
-Per region that was found: a volumetric ROI (TID 1411) that refers to its segment, with volume and number of parts, and
-a group (TID 1501) with the largest diameters and their end points in the image they were measured in (TID 1411 takes no
-coordinates). Both carry the same tracking identifiers. Per region without a voxel: a group that says "absent".
+Here the document is put together; what it says of each region is in `sr_groups`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 from highdicom import sr
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
@@ -19,94 +12,33 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from dicom_gateway.results import provenance
-from dicom_gateway.results.segments import dicom_code, tracking_id
-from dicom_gateway.results.sources import SourceSlice
-from dicom_gateway.results.uids import ResultIdentity, derived_uid
+from dicom_gateway.results.sr_groups import SCHEME, ReportContent, composite_group, label_groups, triage_group
+from dicom_gateway.results.uids import derived_uid
 from neuroscan_core import __version__
-from neuroscan_core.domain.model_card import Label, ModelCard
-from neuroscan_core.domain.segmentation import Diameter, RegionMeasurement, Segmentation
-from neuroscan_core.domain.volume import FrameKey
+from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.segmentation import CompositeMeasurement, RegionMeasurement, Segmentation, Triage
 
-MILLILITRE = Code("ml", "UCUM", "milliliter")
 PRIVATE_SCHEME = CodingSchemeIdentificationItem(
-    "99NEUROSCAN", name="NeuroScan", version="1", responsible_organization=provenance.MANUFACTURER
+    SCHEME, name="NeuroScan", version="1", responsible_organization=provenance.MANUFACTURER
 )
-CONNECTED_PARTS = Code("NS-1", "99NEUROSCAN", "Number of connected parts")
 BRAIN_MRI = Code("816077007", "SCT", "MRI of brain")
-
-
-Group = sr.MeasurementsAndQualitativeEvaluations | sr.VolumetricROIMeasurementsAndQualitativeEvaluations
-
-
-@dataclass(frozen=True)
-class SegReference:
-    """The SEG that a report refers to.
-
-    Parameters
-    ----------
-    segment_numbers : mapping of int to int
-        Label value to segment number.
-    """
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    segment_numbers: Mapping[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class ReportContent:
-    """Everything a report is made of.
-
-    Parameters
-    ----------
-    identity : ResultIdentity
-    slices : sequence of SourceSlice
-        All slices of the series, ordered along the normal.
-    segmentation : Segmentation
-    card : ModelCard
-    seg : SegReference or None
-        None where no SEG is made.
-    device_name : str
-        AE title of the node.
-    at_s : float
-        Unix time of the last image.
-    series_number : int
-    series_description : str
-    """
-
-    identity: ResultIdentity
-    slices: Sequence[SourceSlice]
-    segmentation: Segmentation
-    card: ModelCard
-    seg: SegReference | None
-    device_name: str
-    at_s: float
-    series_number: int
-    series_description: str
-
-    @property
-    def charset(self) -> str | Sequence[str]:
-        """Character set of the source."""
-        return provenance.charset_of(self.slices[0].header)
-
-    def slice(self, key: FrameKey) -> SourceSlice:
-        """Slice with this key."""
-        return self.slices[self.segmentation.keys.index(key)]
 
 
 def report(content: ReportContent) -> sr.ComprehensiveSR:
     """Build the report."""
     by_value = {measurement.label: measurement for measurement in content.segmentation.measurements}
     groups = [group for label in content.card.labels if label.value in by_value
-              for group in _groups(content, label, by_value[label.value])]  # fmt: skip
+              for group in label_groups(content, label, by_value[label.value])]  # fmt: skip
+    groups += [composite_group(content, measured) for measured in content.segmentation.composites]
+    if content.segmentation.triage is not None:
+        groups.append(triage_group(content, content.segmentation.triage))
     tree = sr.MeasurementReport(
         observation_context=_observer(content),
         procedure_reported=BRAIN_MRI,
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
-    for text in (provenance.RESEARCH_USE, summary(content.segmentation, content.card)):
+    for text in comments(content):
         tree[0].ContentSequence.append(
             sr.TextContentItem(codes.DCM.Comment, provenance.fitting(text, content.charset, length=1024), "CONTAINS")
         )
@@ -127,104 +59,42 @@ def report(content: ReportContent) -> sr.ComprehensiveSR:
     return result
 
 
+def comments(content: ReportContent) -> list[str]:
+    """What the report says in words."""
+    found = content.segmentation
+    texts = [provenance.RESEARCH_USE, summary(found, content.card)]
+    if content.companions:
+        sequences = ", ".join(companion.sequence for companion in content.companions)
+        texts.append(f"Made from this series together with other series of the study: {sequences}.")
+    texts += [f"Warning: {warning}" for warning in found.warnings]
+    if found.triage is not None:
+        texts.append(triage_text(found.triage))
+    return texts
+
+
+def triage_text(triage: Triage) -> str:
+    """The classifier's probabilities in words, and what they are not."""
+    chances = ", ".join(
+        f"{code.meaning} {probability:.2f}"
+        for code, probability in zip(triage.classes, triage.probabilities, strict=True)
+    )
+    return (
+        f"Picture classifier {triage.model.name} {triage.model.version}, mean of {len(triage.slice_probabilities)} "
+        f"slices: {chances}. For sorting work lists; not a diagnosis."
+    )
+
+
 def summary(segmentation: Segmentation, card: ModelCard) -> str:
     """One line for people: "whole tumour 12.3 ml in 2 parts", or "no finding"."""
     names = {label.value: label.name for label in card.labels}
-    found = [
-        f"{names.get(m.label, m.label)} {m.volume_ml:.1f} ml in {m.num_components} part{'s' * (m.num_components != 1)}"
-        for m in segmentation.measurements
-        if m.volume_ml > 0
-    ]
-    return ", ".join(found) or "no finding"
+    found = [_sized(str(names.get(m.label, m.label)), m) for m in segmentation.measurements if m.volume_ml > 0]
+    whole = [_sized("whole tumour", m) for m in segmentation.composites if m.region == "WT" and m.volume_ml > 0]
+    return ": ".join([*whole, ", ".join(found)]) if found else "no finding"
 
 
-def _groups(content: ReportContent, label: Label, measured: RegionMeasurement) -> list[Group]:
-    if measured.volume_ml == 0:
-        return [_absent(content, label)]
-    size = [
-        _number(codes.SCT.Volume, measured.volume_ml, MILLILITRE),
-        _number(CONNECTED_PARTS, measured.num_components, codes.UCUM.NoUnits),
-    ]
-    groups = [_region(content, label, size)]
-    if measured.diameter is not None:
-        diameters = _diameters(content, measured.diameter)
-        about = {key: value for key, value in _about(content, label).items() if key != "algorithm_id"}  # said once
-        groups.append(sr.MeasurementsAndQualitativeEvaluations(**about, measurements=diameters))
-    return groups
-
-
-def _region(content: ReportContent, label: Label, size: Sequence[sr.Measurement]) -> Group:
-    if content.seg is None or label.value not in content.seg.segment_numbers:
-        return sr.MeasurementsAndQualitativeEvaluations(**_about(content, label), measurements=size)
-    segment = sr.ReferencedSegment(
-        sop_class_uid=content.seg.sop_class_uid,
-        sop_instance_uid=content.seg.sop_instance_uid,
-        segment_number=content.seg.segment_numbers[label.value],
-        source_series=sr.SourceSeriesForSegmentation(str(content.slices[0].header.SeriesInstanceUID)),
-    )
-    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        **_about(content, label), measurements=size, referenced_segment=segment
-    )
-
-
-def _absent(content: ReportContent, label: Label) -> Group:
-    """Group for a region without a voxel; refers to the middle slice as evidence of what was looked at."""
-    source = content.slices[len(content.slices) // 2]
-    image = sr.SourceImageForMeasurementGroup(source.sop_class_uid, source.key.sop_instance_uid, source.frame_numbers)
-    return sr.MeasurementsAndQualitativeEvaluations(
-        **_about(content, label),
-        measurements=[_number(codes.SCT.Volume, 0.0, MILLILITRE), _number(CONNECTED_PARTS, 0, codes.UCUM.NoUnits)],
-        qualitative_evaluations=[sr.QualitativeEvaluation(codes.DCM.PresenceOfProperty, codes.SCT.Absent)],
-        source_images=[image],
-    )
-
-
-def _about(content: ReportContent, label: Label) -> dict[str, Any]:  # keyword arguments of several highdicom classes
-    """What all groups of a region say alike."""
-    model = content.identity.model
-    tracking = sr.TrackingIdentifier(
-        uid=content.identity.tracking_uid(label.value), identifier=tracking_id(label, content.charset)
-    )
-    return {
-        "tracking_identifier": tracking,
-        "finding_type": dicom_code(label.type),
-        "finding_category": dicom_code(label.category),
-        "finding_sites": [sr.FindingSite(dicom_code(label.region))],
-        "algorithm_id": sr.AlgorithmIdentification(
-            name=model.name,
-            version=model.version,
-            parameters=[f"sha256={model.sha256}"],
-            family=codes.DCM.ArtificialIntelligence,
-            manufacturer=provenance.MANUFACTURER,
-        ),
-    }
-
-
-def _diameters(content: ReportContent, diameter: Diameter) -> list[sr.Measurement]:
-    source = content.slice(diameter.key)
-    both = (
-        (codes.SCT.LongAxis, diameter.long_mm, diameter.long_axis_ij),
-        (codes.SCT.ShortAxis, diameter.short_mm, diameter.short_axis_ij),
-    )
-    return [
-        _number(name, length_mm, codes.UCUM.Millimeter, _line(source, axis_ij) if source.is_on_grid else None)
-        for name, length_mm, axis_ij in both
-    ]
-
-
-def _line(source: SourceSlice, axis_ij: Sequence[float]) -> sr.CoordinatesForMeasurement:
-    """Line between two voxel centres; DICOM counts from the corner of the first pixel (PS3.3 C.18.6.1.1)."""
-    image = sr.SourceImageForRegion(source.sop_class_uid, source.key.sop_instance_uid, source.frame_numbers)
-    return sr.CoordinatesForMeasurement("POLYLINE", np.reshape(axis_ij, (2, 2)) + 0.5, image)
-
-
-def _number(name: Code, value: float, unit: Code, line: sr.CoordinatesForMeasurement | None = None) -> sr.Measurement:
-    return sr.Measurement(
-        name,
-        value if isinstance(value, int) else round(float(value), 3),
-        unit,
-        referenced_coordinates=[line] if line else None,
-    )
+def _sized(name: str, measured: RegionMeasurement | CompositeMeasurement) -> str:
+    parts = f"{measured.num_components} part{'s' * (measured.num_components != 1)}"
+    return f"{name} {measured.volume_ml:.1f} ml in {parts}"
 
 
 def _observer(content: ReportContent) -> sr.ObservationContext:
@@ -240,19 +110,35 @@ def _observer(content: ReportContent) -> sr.ObservationContext:
 def _evidence(content: ReportContent) -> list[Dataset]:
     """Objects that the content refers to; the first, as an MR image that highdicom knows, gives patient and study."""
     evidence = []
-    used = {m.diameter.key for m in content.segmentation.measurements if m.diameter is not None}
+    found = content.segmentation
+    diameters = [m.diameter for m in found.measurements] + [m.diameter for m in found.composites]
+    used = {diameter.key for diameter in diameters if diameter is not None}
+    if found.triage is not None:
+        used.update(found.triage.keys)
     middle = content.slices[len(content.slices) // 2].key
     for source in content.slices:
         if source.key in used or source.key == middle:
             evidence.append(provenance.bare_header(source))
     if content.seg is not None:
-        seg = Dataset()
-        seg.StudyInstanceUID = content.slices[0].header.StudyInstanceUID
-        seg.SeriesInstanceUID = content.seg.series_instance_uid
-        seg.SOPClassUID = content.seg.sop_class_uid
-        seg.SOPInstanceUID = content.seg.sop_instance_uid
+        seg = _reference(
+            content, content.seg.series_instance_uid, content.seg.sop_class_uid, content.seg.sop_instance_uid
+        )
         evidence.append(seg)
+    for companion in content.companions:
+        evidence += [
+            _reference(content, companion.series_instance_uid, sop_class_uid, sop_instance_uid)
+            for sop_instance_uid, sop_class_uid in companion.objects.items()
+        ]
     return evidence
+
+
+def _reference(content: ReportContent, series_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    ds = Dataset()
+    ds.StudyInstanceUID = content.slices[0].header.StudyInstanceUID
+    ds.SeriesInstanceUID = series_uid
+    ds.SOPClassUID = sop_class_uid
+    ds.SOPInstanceUID = sop_instance_uid
+    return ds
 
 
 def _finish(result: Dataset, content: ReportContent) -> None:
@@ -265,7 +151,9 @@ def _finish(result: Dataset, content: ReportContent) -> None:
         description=content.series_description,
         at_s=content.at_s,
     )
-    provenance.add_equipment(result, content.identity.model, content.at_s)
+    triage = content.segmentation.triage
+    models = [content.identity.model] + ([] if triage is None else [triage.model])
+    provenance.add_equipment(result, *models, at_s=content.at_s)
     classes = {source.key.sop_instance_uid: source.sop_class_uid for source in content.slices}
     for series in result.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence:
         for item in series.ReferencedSOPSequence:

@@ -27,6 +27,12 @@ def manifest_digest(manifest: Iterable[FrameKey]) -> str:
     return hashlib.sha256("".join(lines).encode("ascii", "replace")).hexdigest()
 
 
+def also_made_from(objects: Iterable[str], models: Iterable[ModelIdentity]) -> str:
+    """SHA-256 of the objects of other series and of further models; empty where there are none."""
+    lines = [*objects, *(f"{model.name} {model.version} {model.sha256}" for model in models)]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest() if lines else ""
+
+
 @dataclass(frozen=True)
 class ResultIdentity:
     """What a result is made of.
@@ -41,16 +47,20 @@ class ResultIdentity:
         Of the completion of the series.
     manifest_sha256 : str
         See `manifest_digest`.
+    also : str
+        What else it rests on, see `also_made_from`; empty where it rests on one series and one model.
     """
 
     series_instance_uid: str
     model: ModelIdentity
     version: int
     manifest_sha256: str
+    also: str = ""
 
     def _uid(self, *what: str) -> str:
         model = (self.model.name, self.model.version, self.model.sha256)
-        return derived_uid(self.series_instance_uid, *model, str(self.version), self.manifest_sha256, *what)
+        rests_on = (self.manifest_sha256, self.also) if self.also else (self.manifest_sha256,)
+        return derived_uid(self.series_instance_uid, *model, str(self.version), *rests_on, *what)
 
     def series_uid(self, kind: str, variant: str = "") -> str:
         """SeriesInstanceUID of the results of a kind (``SEG``, ``SR``, ``SC``) and variant (the SEG's encoding)."""
@@ -66,4 +76,8 @@ class ResultIdentity:
 
     def tracking_uid(self, label: int) -> str:
         """TrackingUID of a region: the same in every version of the result."""
-        return derived_uid(self.series_instance_uid, self.model.name, "region", str(label))
+        return self.region_tracking_uid(str(label))
+
+    def region_tracking_uid(self, name: str) -> str:
+        """TrackingUID of what has a name instead of a label."""
+        return derived_uid(self.series_instance_uid, self.model.name, "region", name)

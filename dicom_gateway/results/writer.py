@@ -23,9 +23,10 @@ from dicom_gateway.results import provenance, secondary_capture, seg, seg_bytes,
 from dicom_gateway.results.headers import SourceHeaders
 from dicom_gateway.results.preparation import Preparations, PreparedSeries
 from dicom_gateway.results.segments import Segment, segments_of
-from dicom_gateway.results.sources import SourceSlice, source_slices
+from dicom_gateway.results.sources import CompanionSeries, SourceSlice, source_slices
+from dicom_gateway.results.sr_groups import ReportContent, SegReference
 from dicom_gateway.results.translation import foreign_errors
-from dicom_gateway.results.uids import ResultIdentity, manifest_digest
+from dicom_gateway.results.uids import ResultIdentity, also_made_from, manifest_digest
 from dicom_gateway.results.warming import warm_up
 from neuroscan_core.config import GatewayConfig, ResultsConfig, SegFormat
 from neuroscan_core.domain.events import SegmentationReady, SeriesCompleted
@@ -82,9 +83,12 @@ class ResultWriter:
         card: ModelCard,
         formats: Sequence[SegFormat] = (SegFormat.BINARY,),
         pixels: Pixels | None = None,
+        companions: Sequence[CompanionSeries] = (),
     ) -> list[ResultRecord]:
         """Write everything the configuration asks for; see `write_seg` and `write_rest`."""
-        return self.write_seg(completed, result, card, formats) + self.write_rest(completed, result, card, pixels)
+        return self.write_seg(completed, result, card, formats, companions) + self.write_rest(
+            completed, result, card, pixels, companions
+        )
 
     def write_seg(
         self,
@@ -92,8 +96,14 @@ class ResultWriter:
         result: SegmentationReady,
         card: ModelCard,
         formats: Sequence[SegFormat] = (SegFormat.BINARY,),
+        companions: Sequence[CompanionSeries] = (),
     ) -> list[ResultRecord]:
         """Write one SEG per encoding, each a series of its own; none where nothing was found.
+
+        Parameters
+        ----------
+        companions : sequence of CompanionSeries
+            Other series of the study that the result was made from, always in the same order.
 
         Returns
         -------
@@ -112,11 +122,16 @@ class ResultWriter:
         if not self._config.seg or result.segmentation.is_empty:
             return []
         with self._write_s.labels("SEG").time():
-            job = _Job(self._headers, self._preparations, completed, result, card)
+            job = _Job(self._headers, self._preparations, completed, result, card, companions)
             return [self._write_one_seg(job, encoding) for encoding in dict.fromkeys(formats)]
 
     def write_rest(
-        self, completed: SeriesCompleted, result: SegmentationReady, card: ModelCard, pixels: Pixels | None = None
+        self,
+        completed: SeriesCompleted,
+        result: SegmentationReady,
+        card: ModelCard,
+        pixels: Pixels | None = None,
+        companions: Sequence[CompanionSeries] = (),
     ) -> list[ResultRecord]:
         """Write the report and, where asked for and where `pixels` are given, the overlays.
 
@@ -126,13 +141,15 @@ class ResultWriter:
         ----------
         pixels : callable, optional
             Gives the rescaled pixels of a slice, shape (rows, columns).
+        companions : sequence of CompanionSeries
+            The same as for `write_seg`.
 
         Raises
         ------
         UnreadableObject, InvalidBundle, DiskFull, StorageError
             As `write_seg`.
         """
-        job = _Job(self._headers, self._preparations, completed, result, card)
+        job = _Job(self._headers, self._preparations, completed, result, card, companions)
         records: list[ResultRecord] = []
         if self._config.sr:
             with self._write_s.labels("SR").time():
@@ -154,6 +171,7 @@ class ResultWriter:
             series_description=self._describe(job, "SEG"),
             device_name=self._gateway.ae_title,
             omit_empty_frames=self._config.omit_empty_frames,
+            companions=job.companions,
         )
         with foreign_errors("The segmentation object cannot be built from the headers of the series"):
             if encoding is SegFormat.BINARY:
@@ -164,7 +182,7 @@ class ResultWriter:
         return self._store(job, file, "SEG", encoding.value, seg.sop_class_of(encoding))
 
     def _write_report(self, job: _Job) -> ResultRecord:
-        content = sr.ReportContent(
+        content = ReportContent(
             identity=job.identity,
             slices=job.slices,
             segmentation=job.result.segmentation,
@@ -174,6 +192,7 @@ class ResultWriter:
             at_s=job.completed.last_received_at_s,
             series_number=self._config.sr_series_number,
             series_description=self._describe(job, "SR"),
+            companions=job.companions,
         )
         with foreign_errors("The report cannot be built from the headers of the series"):
             file = part10(sr.report(content))
@@ -196,10 +215,10 @@ class ResultWriter:
                 records.append(self._store(job, file, "SC", "", sop_class, number))
         return records
 
-    def _seg_reference(self, job: _Job) -> sr.SegReference | None:
+    def _seg_reference(self, job: _Job) -> SegReference | None:
         for encoding in (SegFormat.BINARY, SegFormat.LABELMAP, SegFormat.FRACTIONAL):
             if job.segments and (self._results_dir / file_name(job.identity, "SEG", encoding.value)).is_file():
-                return sr.SegReference(
+                return SegReference(
                     sop_class_uid=seg.sop_class_of(encoding),
                     sop_instance_uid=job.identity.instance_uid("SEG", encoding.value),
                     series_instance_uid=job.identity.series_uid("SEG", encoding.value),
@@ -240,12 +259,17 @@ class _Job:
         completed: SeriesCompleted,
         result: SegmentationReady,
         card: ModelCard,
+        companions: Sequence[CompanionSeries] = (),
     ) -> None:
         uid, segmentation = completed.series_instance_uid, result.segmentation
         assert result.version == completed.version, "the result belongs to another version of the series"
         assert segmentation.keys == completed.manifest, "the masks are not those of the manifest"
         self.completed, self.result, self.card = completed, result, card
-        self.identity = ResultIdentity(uid, result.model, completed.version, manifest_digest(completed.manifest))
+        self.companions = companions
+        triage = () if segmentation.triage is None else (segmentation.triage.model,)
+        also = also_made_from((uid for companion in companions for uid in companion.objects), triage)
+        digest = manifest_digest(completed.manifest)
+        self.identity = ResultIdentity(uid, result.model, completed.version, digest, also)
         self.prepared: PreparedSeries = preparations.take(uid)
         self.slices: list[SourceSlice] = source_slices(
             headers.for_manifest(uid, completed.manifest),
