@@ -19,6 +19,7 @@ from pathlib import Path
 
 from neuroscan_core.config import NodeConfig
 from neuroscan_core.domain.errors import NeuroScanError
+from neuroscan_core.ports import ReportsProblem
 
 COMFORTABLE_FREE_BYTES = 10 << 30
 
@@ -111,7 +112,10 @@ def core_checks(config: NodeConfig) -> list[Check]:
     def clock_and_python() -> Iterable[Finding]:
         yield good("Python", f"{sys.version.split()[0]}, {os.cpu_count()} processors")
 
-    return [clock_and_python, state_folder, free_space, ports, models, check_decoders]
+    def engines() -> Iterable[Finding]:
+        return check_engines(config)
+
+    return [clock_and_python, state_folder, free_space, ports, engines, models, check_decoders]
 
 
 def check_folder(folder: Path) -> Iterable[Finding]:
@@ -167,8 +171,23 @@ def check_models(config: NodeConfig) -> Iterable[Finding]:
         yield failure("models", "There is no model bundle.", "Set segmenter.models_dir to a folder that holds one.")
     for name, bundle in bundles.items():
         engine = bundle.open_engine(config.segmenter)
-        yield good("model", f"{name} {bundle.card.version}: hash and reference agree on {engine.name}")
+        problem = engine.problem if isinstance(engine, ReportsProblem) else ""
         engine.close()
+        if problem:
+            yield warning("model", problem, "Results are right, but slower; see the log for what the engine reported.")
+        else:
+            yield good("model", f"{name} {bundle.card.version}: hash and reference agree on {engine.name}")
+
+
+def check_engines(config: NodeConfig) -> Iterable[Finding]:
+    """Which engines this machine has."""
+    from neuroscan_core.inference.availability import engines_here
+
+    for found in engines_here(config.segmenter):
+        if not found.is_available and found.engine == config.segmenter.engine:
+            yield failure("engine", str(found), found.remedy or "Set segmenter.engine: auto.")
+        else:
+            yield good("engine", str(found))
 
 
 def check_decoders() -> Iterable[Finding]:

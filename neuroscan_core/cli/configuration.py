@@ -66,13 +66,20 @@ def models(
     models_dir: Annotated[Path | None, typer.Option(help="Folder with more model bundles.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """List the model bundles with what their cards say."""
+    """List the model bundles with what their cards say, and the engines that could execute them here."""
+    from neuroscan_core.inference.availability import engines_here
     from neuroscan_core.inference.bundle import find_bundles
     from neuroscan_core.model_text import model_lines
 
-    for bundle in find_bundles(models_dir or load(config).segmenter.models_dir).values():
+    segmenter = load(config).segmenter
+    for bundle in find_bundles(models_dir or segmenter.models_dir).values():
         for line in model_lines(bundle.card):
             typer.echo(line)
+    typer.echo(f"Engines (segmenter.engine: {segmenter.engine})")
+    for found in engines_here(segmenter):
+        typer.echo(f"  {found}")
+        if found.remedy:
+            typer.echo(f"      {found.remedy}")
 
 
 def keys(directory: Annotated[Path, typer.Argument(help="Folder for the key files.")]) -> None:
