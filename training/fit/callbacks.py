@@ -39,12 +39,14 @@ class Advance(lightning.Callback):
         self._mark = 0.0
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: FitModule) -> None:  # type: ignore[override]
+        """Begin the average, or take over a saved state; the optimiser exists now."""
         start_average(pl_module)
         if self._resumed is not None:
             restore(pl_module, self._resumed)
             self._resumed = None
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: FitModule) -> None:  # type: ignore[override]
+        """Learn the length of the epoch."""
         loader = trainer.train_dataloader
         pl_module.batches_per_epoch = loader.num_batches()
         self.restart_clock()
@@ -52,6 +54,7 @@ class Advance(lightning.Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: lightning.Trainer, pl_module: FitModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Count a step."""
         if pl_module.average is not None:
             pl_module.average.update(pl_module.network, pl_module.position.step)
         position, now = pl_module.position, self._clock()
@@ -82,11 +85,11 @@ class PatientValidation(lightning.Callback):
     ) -> None:
         self._scorer, self._advance, self._history, self._folder = scorer, advance, history, folder
         self.validated_s = validated_s
-        self._validated_step = -1
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: lightning.Trainer, pl_module: FitModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Validate when it is time."""
         settings, position = pl_module.config.validation, pl_module.position
         by_epochs = settings.every_epochs > 0 and position.batch == 0 and position.epoch % settings.every_epochs == 0
         minutes = (position.elapsed_s - self.validated_s) / 60.0
@@ -119,6 +122,7 @@ class SaveState(lightning.Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: lightning.Trainer, pl_module: FitModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Save when it is time."""
         elapsed_s = pl_module.position.elapsed_s
         if elapsed_s - self._saved_s >= self._every_s or pl_module.progress >= 1.0 or ends(pl_module):
             self.save(trainer, pl_module)
@@ -136,6 +140,7 @@ class EndOfRun(lightning.Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: lightning.Trainer, pl_module: FitModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Stop when the run is complete."""
         if ends(pl_module):
             trainer.should_stop = True
 

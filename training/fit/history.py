@@ -99,6 +99,7 @@ class TrainingLoss(lightning.Callback):
         self._console = console
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: FitModule) -> None:  # type: ignore[override]
+        """Show the bar."""
         if trainer.is_global_zero and self._console is not None and self._console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>5.1f} %"))
             self._bar = Progress(*columns, TimeElapsedColumn(), console=self._console, refresh_per_second=1)
@@ -108,6 +109,7 @@ class TrainingLoss(lightning.Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: lightning.Trainer, pl_module: FitModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Add the loss of a step."""
         loss = outputs["loss"].detach()
         self._sum = loss if self._sum is None else self._sum + loss
         self._count += 1
@@ -120,11 +122,13 @@ class TrainingLoss(lightning.Callback):
             log.info("%s loss %.4f", where(pl_module), mean)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: FitModule) -> None:  # type: ignore[override]
+        """Remove the bar."""
         self._stop()
 
     def on_exception(  # type: ignore[override]
         self, trainer: lightning.Trainer, pl_module: FitModule, exception: BaseException
     ) -> None:
+        """Remove the bar."""
         self._stop()
 
     def _stop(self) -> None:

@@ -8,6 +8,7 @@ Nothing is sent anywhere.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import uuid
 from pathlib import Path
@@ -19,9 +20,7 @@ from training.fit.config import FitConfig
 TRACKING = "tracking.json"
 
 
-def open_logger(
-    config: FitConfig, folder: Path, store: Path | None = None
-) -> Any:  # loggers share no base worth naming
+def open_logger(config: FitConfig, folder: Path, store: Path | None = None) -> Any:
     """Return Lightning's logger as configured, or None.
 
     Parameters
@@ -40,6 +39,8 @@ def open_logger(
     if name == "none":
         return None
     _stay_offline()
+    for noisy in ("mlflow", "alembic", "lightning.pytorch.loggers.mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         logger = _mlflow(config, folder, store or folder) if name == "mlflow" else _wandb(config, folder)
     except ModuleNotFoundError as exc:
