@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from training.augment.slices import AugmentConfig, augment_batch, scale_to_tissue, warp
+from training.augment.config import AugmentConfig, config_of
+from training.augment.pipelines import Augmentation, build_augmentation
 
-__all__ = ["AugmentConfig", "augment_batch", "scale_to_tissue", "warp"]
+__all__ = ["AugmentConfig", "Augmentation", "build_augmentation", "config_of"]

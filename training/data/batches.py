@@ -32,6 +32,7 @@ from training.data.sampling import Patch, Window, load_batch
 Batch = dict[str, Tensor]
 #: WT, TC, ET: labels of each region, in the order of the output channels.
 REGION_LABELS = ((1, 2, 3), (1, 3), (3,))
+_REGION_TABLES = [np.isin(np.arange(4), labels).astype(np.float32) for labels in REGION_LABELS]
 
 
 class BatchReader(Protocol):
@@ -109,7 +110,7 @@ class PatchReader:
         planes = [
             _coarser(normalise_volume(images[c], (case.mean[c], case.std[c])), self._step) for c in range(len(images))
         ]
-        regions = [_coarser(np.isin(labels, values).astype(np.float32), self._step) for values in REGION_LABELS]
+        regions = [_coarser(table[labels], self._step) for table in _REGION_TABLES]
         return np.stack(planes), (np.stack(regions) >= 0.5).astype(np.float32)
 
 
@@ -129,9 +130,10 @@ def _coarser(volume_DHW: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.f
     """Return means over cubes of `step` voxels."""
     if step == 1:
         return volume_DHW
-    depth, height, width = (length // step for length in volume_DHW.shape)
-    blocks = volume_DHW.reshape(depth, step, height, step, width, step)
-    return np.asarray(blocks.mean(axis=(1, 3, 5), dtype=np.float32))
+    for axis in range(3):
+        parts = [volume_DHW[(slice(None),) * axis + (slice(first, None, step),)] for first in range(step)]
+        volume_DHW = sum(parts[1:], start=parts[0])
+    return volume_DHW * np.float32(1.0 / step**3)
 
 
 class PictureReader:
