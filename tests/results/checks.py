@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-# dciodvfy of 2024 and before does not know the label map (supplement 243): it looks for no module and wants segments
-# numbered from 1.
-_UNKNOWN_TO_IT = ("Information Object Not found", "SegmentNumber not monotonically increasing from one by one")
+# dciodvfy of 2024 and before does not know the label map (supplement 243): it looks for no module, wants segments
+# numbered from 1, and does not take it for a segmentation where a report refers to one of its segments.
+_UNKNOWN_TO_IT = (
+    "Information Object Not found",
+    "SegmentNumber not monotonically increasing from one by one",
+    "Shall not be present for Referenced SOP Class that is not segmentation - attribute <ReferencedSegmentNumber>",
+)
 
 
 def assert_valid(path: Path, *, is_labelmap: bool = False) -> None:

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,7 +146,21 @@ def assert_highdicom_reads(series: Series, path: Path) -> None:
 
 
 def assert_dcmqi_reads(series: Series, path: Path, out: Path, *, is_one_file: bool = False) -> None:
-    """A file of 0 and 1 per segment; of a label map, one file with the segment numbers."""
+    """The two regions of a series are where they belong."""
+    found = dcmqi_positions_mm(path, out, (1, 2), is_one_file=is_one_file)
+    for value, found_mm in found.items():
+        assert_same_place(found_mm, series.positions_mm(series.labels() == value), tolerance_mm=0.1)
+    described = json.loads(next(out.glob("*.json")).read_text())["segmentAttributes"]
+    assert {"tumour", "oedema"} <= {segment["SegmentLabel"] for group in described for segment in group}
+
+
+def dcmqi_positions_mm(
+    path: Path, out: Path, values: Sequence[int], *, is_one_file: bool = False
+) -> dict[int, np.ndarray]:
+    """Patient positions (LPS) of the voxels of each segment, as dcmqi reads them.
+
+    It makes a file of 0 and 1 per segment; of a label map, one file with the segment numbers.
+    """
     here = str(Path(sys.executable).parent)
     program = shutil.which("segimage2itkimage", path=here) or shutil.which("segimage2itkimage")
     if program is None:
@@ -155,14 +169,14 @@ def assert_dcmqi_reads(series: Series, path: Path, out: Path, *, is_one_file: bo
     command = [program, "--inputDICOM", str(path), "--outputDirectory", str(out), "-t", "nifti"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list(out.glob("*.nii.gz"))) == (1 if is_one_file else 2)
-    for value in (1, 2):
+    assert len(list(out.glob("*.nii.gz"))) == (1 if is_one_file else len(values))
+    found = {}
+    for value in values:
         image = nib.load(next(out.glob("*1.nii.gz" if is_one_file else f"*{value}.nii.gz")))
         inside = np.asarray(image.dataobj) == value if is_one_file else np.asarray(image.dataobj) > 0
         found_ras = np.stack(np.nonzero(inside), axis=1) @ image.affine[:3, :3].T + image.affine[:3, 3]
-        assert_same_place(found_ras * (-1, -1, 1), series.positions_mm(series.labels() == value), tolerance_mm=0.1)
-    described = json.loads(next(out.glob("*.json")).read_text())["segmentAttributes"]
-    assert {"tumour", "oedema"} <= {segment["SegmentLabel"] for group in described for segment in group}
+        found[value] = found_ras * (-1, -1, 1)
+    return found
 
 
 def assert_same_place(found_mm: np.ndarray, expected_mm: np.ndarray, tolerance_mm: float = 0.02) -> None:
