@@ -112,7 +112,7 @@ def fake_tensorrt(version: str, gpu: Gpu, faults: Faults | None = None) -> Any:
         )
 
     class INetworkDefinition:
-        onnx = b""
+        _onnx = b""
 
     class ParserError:
         def desc(self) -> str:
@@ -130,7 +130,7 @@ def fake_tensorrt(version: str, gpu: Gpu, faults: Faults | None = None) -> Any:
             return ParserError()
 
         def parse(self, model: bytes) -> bool:
-            self.network.onnx = model
+            self.network._onnx = model
             return not faults.cannot_parse
 
     class Builder:
@@ -156,13 +156,13 @@ def fake_tensorrt(version: str, gpu: Gpu, faults: Faults | None = None) -> Any:
             faults.builds.append(
                 SimpleNamespace(
                     flags=set(config.flags), network_flags=self.network_flags, shapes=config.profiles[0].shapes,
-                    workspace=config.workspace, sha256=hashlib.sha256(network.onnx).hexdigest(),
+                    workspace=config.workspace, sha256=hashlib.sha256(network._onnx).hexdigest(),
                 )
             )  # fmt: skip
             if faults.builds[-1].sha256 in faults.no_kernel_for:
                 self.logger.log(ILogger.ERROR, LACKS_KERNEL)
                 return None
-            onnx = base64.b64encode(network.onnx).decode()
+            onnx = base64.b64encode(network._onnx).decode()
             return bytearray(json.dumps({"onnx": onnx, "max": config.profiles[0].shapes[2]}).encode())
 
     class IExecutionContext:
@@ -186,7 +186,7 @@ def fake_tensorrt(version: str, gpu: Gpu, faults: Faults | None = None) -> Any:
 
             def work() -> None:
                 image = gpu.memory[source][:size].view(np.float32).reshape(shape)
-                logits = self.engine.compute(image)
+                logits = self.engine._compute(image)
                 gpu.memory[target][: logits.nbytes] = logits.reshape(-1).view(np.uint8)
 
             gpu.streams[stream_handle].put(work)  # type: ignore[attr-defined]
@@ -198,7 +198,7 @@ def fake_tensorrt(version: str, gpu: Gpu, faults: Faults | None = None) -> Any:
             self.names = [tensor.name for tensor in (*self.session.get_inputs(), *self.session.get_outputs())]
             self.max = plan["max"]
 
-        def compute(self, image: np.ndarray) -> np.ndarray:
+        def _compute(self, image: np.ndarray) -> np.ndarray:
             logits = self.session.run(None, {self.names[0]: image})[0] + np.float32(faults.noise)
             return np.ascontiguousarray(logits + np.float32(1e-6 * len(image) if faults.leaks_batch else 0.0))
 
