@@ -19,6 +19,8 @@ from neuroscan_core.ports import InferenceEngine
 if TYPE_CHECKING:
     from neuroscan_core.inference.bundle import Reference
 
+MAX_PROBABILITY_DIFFERENCE = 5e-3
+MAX_DICE_DIFFERENCE = 3e-3
 NUM_PROBED_ITEMS = 3
 
 
@@ -30,7 +32,7 @@ class Limits:
     dice: float
 
 
-LIMITS = Limits(probability=5e-3, dice=3e-3)
+LIMITS = Limits(MAX_PROBABILITY_DIFFERENCE, MAX_DICE_DIFFERENCE)
 # Quantised networks differ by what quantisation costs, which is measured on patients when the file is made. Here a
 # file, or an engine, that is broken shall be found.
 QUANTISED_LIMITS = Limits(probability=1.0, dice=0.05)
