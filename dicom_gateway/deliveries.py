@@ -8,7 +8,7 @@ from dicom_gateway.deliver import revive
 from dicom_gateway.journal import DeliveryRecord, DeliveryState, Journal, ResultRecord, SeriesRecord, SeriesState
 from neuroscan_core.config import NodeConfig
 from neuroscan_core.domain.errors import JournalError
-from neuroscan_core.domain.events import SeriesCompleted
+from neuroscan_core.domain.events import SeriesCompleted, StudyReady
 
 ALL = "all"
 
@@ -71,7 +71,8 @@ def retry(journal: Journal, selector: str, *, now_s: float) -> Retried:
 
 def _segment_again(journal: Journal, series: SeriesRecord, now_s: float) -> bool:
     """Say once more that the series is complete: whoever owes a result for it hears a new event."""
-    completions = [event for event in journal.events(series.series_uid) if event.kind == SeriesCompleted.__name__]
+    kinds = (SeriesCompleted.__name__, StudyReady.__name__)
+    completions = [event for event in journal.events(series.series_uid) if event.kind in kinds]
     if not completions:
         return False
     journal.record(

@@ -22,14 +22,23 @@ from dicom_gateway.arrivals import Arrivals
 from dicom_gateway.assembly import SeriesAssembler
 from dicom_gateway.deliver import Delivery, Retention, queue_for
 from dicom_gateway.ingest import Spool, StorageScp
-from dicom_gateway.journal import OPEN_STATES, DeliveryState, Journal, ResultRecord, SeriesRecord, SeriesState
+from dicom_gateway.journal import (
+    OPEN_STATES,
+    DeliveryState,
+    Journal,
+    RecordKind,
+    ResultRecord,
+    SeriesRecord,
+    SeriesState,
+)
 from dicom_gateway.reading import open_object, read_header, slices_of
 from dicom_gateway.results import ResultWriter, SourceHeaders
-from dicom_gateway.rules import RuleSet
+from dicom_gateway.rules import RuleSet, check_kinds
+from dicom_gateway.study.desk import StudyDesk
 from neuroscan_core import crashpoints
 from neuroscan_core.config import NodeConfig, SegFormat
 from neuroscan_core.domain.errors import NeuroScanError, RejectionCode, RequestRefused, StorageError, UnreadableObject
-from neuroscan_core.domain.events import MaskReady, SegmentationReady, SeriesCompleted
+from neuroscan_core.domain.events import Event, MaskReady, SegmentationReady, SeriesCompleted, SeriesRejected
 from neuroscan_core.domain.requests import (
     Acknowledged,
     GetGatewayHealth,
@@ -80,11 +89,17 @@ class Gateway:
         self._bundles: dict[str, Bundle] = find_bundles(config.segmenter.models_dir)
         rules = RuleSet(config.rules)
         rules.check_models(self._bundles)
+        check_kinds(config, {name: bundle.card.kind for name, bundle in self._bundles.items()})
         self._journal = Journal(config.journal_path)
         self._spool = Spool(config.spool_dir)
         self._headers = SourceHeaders(self._read_headers)
         self._assembler = SeriesAssembler(
-            config, self._journal, bus.publish, rules, clock=clock, registry=self.registry, on_header=self._keep_header
+            config, self._journal, self._say, rules, clock=clock, registry=self.registry, on_header=self._keep_header,
+            takes_part=self._takes_part,
+        )  # fmt: skip
+        channels = {name: bundle.card.channels for name, bundle in self._bundles.items()}
+        self._desk = StudyDesk(
+            config.studies, channels, self._journal, bus.publish, self._assembler.completed, clock=clock
         )
         self._writer = ResultWriter(
             config.results, config.gateway, config.results_dir, self._headers, clock=clock, registry=self.registry
@@ -174,6 +189,7 @@ class Gateway:
             now_s = self._clock()
             try:
                 self._assembler.tick(now_s)
+                self._desk.tick(now_s)
                 self._get_ready()
                 if now_s >= next_heartbeat_s:
                     next_heartbeat_s = now_s + HEARTBEAT_S
@@ -215,7 +231,8 @@ class Gateway:
             series = self._awaiting(result.series_instance_uid, result.version)
             if series is None:
                 return Acknowledged(is_new=False)
-            completed = self._assembler.completed(result.series_instance_uid)
+            is_study = series.kind is RecordKind.STUDY
+            completed = self._desk.completed(series) if is_study else self._assembler.completed(series.series_uid)
             try:
                 self._write_results(series, completed, result)
             except (StorageError, RequestRefused):
@@ -246,7 +263,8 @@ class Gateway:
         formats = self._formats()
         if self._config.results.seg and not result.segmentation.is_empty:
             segs = self._writer.write_seg(completed, result, bundle.card, formats)
-            self._last_to_result_s.observe(max(0.0, self._clock() - series.last_received_at_s))
+            if series.kind is RecordKind.SERIES:
+                self._last_to_result_s.observe(max(0.0, self._clock() - series.last_received_at_s))
             self._commit(series, segs)
             if self._config.destinations:
                 self._arrivals.wait_for({seg.sop_uid for seg in segs}, SEG_FIRST_S)
@@ -292,6 +310,7 @@ class Gateway:
         now_s = self._clock()
         self._journal.record(series_uid, state=state, reason=code, message=message, finished_at_s=now_s)
         self._journal.audit(now_s, "not-segmented", series_uid, code)
+        self._desk.note(series_uid)
         log.warning("series is not segmented", series=series_uid, code=code, reason=message)
 
     def _health(self, request: GetGatewayHealth) -> Health:
@@ -299,6 +318,15 @@ class Gateway:
         return Health(not self._scp.problems(), tuple(problems), generate_latest(self.registry).decode())
 
     # ---------------------------------------------------------------------------------------------- source objects
+
+    def _say(self, event: Event) -> None:
+        """Publish an event of a series; what ends it may be what a study waits for."""
+        self._bus.publish(event)
+        if isinstance(event, SeriesCompleted | SeriesRejected):
+            self._desk.note(event.series_instance_uid)
+
+    def _takes_part(self, series_uid: str, header: Dataset) -> bool:
+        return self._desk.takes(series_uid, header)
 
     def _keep_header(self, series_uid: str, header: Dataset) -> None:
         self._headers.add(series_uid, header)
@@ -313,6 +341,9 @@ class Gateway:
 
     def _read_headers(self, series_uid: str) -> list[Dataset]:
         headers: list[Dataset] = []
+        series = self._journal.series(series_uid)
+        if series is not None and series.kind is RecordKind.STUDY:
+            series_uid = self._desk.ready(series_uid).reference_source.series_instance_uid
         for record in self._journal.instances(series_uid):
             try:
                 headers.append(read_header(self._spool.path_of(record)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path
@@ -21,7 +21,9 @@ from dicom_gateway.reading import dicom_files, open_object
 from dicom_gateway.reading.attributes import SERIES_DESCRIPTION, SERIES_INSTANCE_UID, string
 from neuroscan_core.config import NodeConfig, RuleConfig
 from neuroscan_core.domain.errors import ConfigurationError, UnreadableObject
+from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.log import get_logger
+from neuroscan_core.pipeline.study import STUDY_KINDS
 
 log = get_logger(__name__)
 
@@ -175,6 +177,38 @@ class RuleSet:
             if trace[-1].is_match:
                 return Decision(rule.name, rule.model, rule.priority, tuple(trace), rule.triage)
         return Decision(None, None, 0, tuple(trace))
+
+
+def check_kinds(config: NodeConfig, kinds: Mapping[str, ModelKind]) -> None:
+    """Refuse rules and studies whose models are not there, or cannot do what is asked of them.
+
+    Parameters
+    ----------
+    kinds : mapping of str to ModelKind
+        Of every model that is installed.
+
+    Raises
+    ------
+    ConfigurationError
+    """
+    single, several, judging = {ModelKind.SLICE25D}, set(STUDY_KINDS), {ModelKind.CLASSIFIER}
+    wanted = [(f"The rule '{rule.name}'", rule.model, single, "segment a single series") for rule in config.rules]
+    wanted += [(f"The rule '{rule.name}'", rule.triage, judging, "classify") for rule in config.rules]
+    wanted += [(f"The study '{one.name}'", one.model, several, "segment several series") for one in config.studies]
+    wanted += [(f"The study '{one.name}'", one.triage, judging, "classify") for one in config.studies]
+    for who, model, allowed, task in wanted:
+        if model is None:
+            continue
+        if model not in kinds:
+            raise ConfigurationError(
+                f"{who} names the model {model}, which is not installed.",
+                remedy=_suggestion(model, kinds) or "`neuroscan models` lists what is there.",
+            )
+        if kinds[model] not in allowed:
+            raise ConfigurationError(
+                f"{who} names the model {model}, a {kinds[model].value} model, which does not {task}.",
+                remedy="`neuroscan models` lists what is there.",
+            )
 
 
 def rules_report(paths: Sequence[Path], config: NodeConfig) -> list[SeriesExplanation]:

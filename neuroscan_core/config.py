@@ -295,6 +295,13 @@ class NodeConfig(Section):
         return self
 
     @property
+    def models_in_use(self) -> frozenset[str]:
+        """Names of all models that rules and studies name."""
+        named = [(rule.model, rule.triage if rule.model else None) for rule in self.rules]
+        named += [(study.model, study.triage) for study in self.studies]
+        return frozenset(name for pair in named for name in pair if name is not None)
+
+    @property
     def journal_path(self) -> Path:
         """SQLite file of the journal."""
         return self.state_dir / "journal.sqlite"

@@ -25,6 +25,13 @@ POINTS = (
     "deliver.after-send",
 )
 
+# Reached only where studies of several series are configured.
+STUDY_POINTS = (
+    "study.before-record",
+    "study.after-record",
+    "segmenter.mid-study",
+)
+
 _armed: str | None = None
 _countdown = 0
 
@@ -35,11 +42,11 @@ def arm(point: str, *, after: int = 1) -> None:
     Raises
     ------
     ValueError
-        `point` is not one of `POINTS`.
+        `point` is not one of `POINTS` and `STUDY_POINTS`.
     """
     global _armed, _countdown
-    if point not in POINTS:
-        raise ValueError(f"{point} is not one of {', '.join(POINTS)}")
+    if point not in (*POINTS, *STUDY_POINTS):
+        raise ValueError(f"{point} is not one of {', '.join((*POINTS, *STUDY_POINTS))}")
     _armed, _countdown = point, after
 
 

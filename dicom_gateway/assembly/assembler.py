@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
+from pydicom.dataset import Dataset
 
 from dicom_gateway.assembly.associations import Associations
 from dicom_gateway.assembly.completeness import Completeness
@@ -46,6 +47,8 @@ from neuroscan_core.domain.requests import ReplayedEvents
 from neuroscan_core.log import get_logger, series_context
 
 log = get_logger(__name__)
+
+TakesPart = Callable[[str, Dataset], bool]
 
 MAX_BATCH = 4  # objects of one series that share a transaction of the journal
 MAX_EVENTS = 16  # events that share one, so that a large multi-frame object is published as it is decoded
@@ -94,6 +97,8 @@ class SeriesAssembler:
     registry : CollectorRegistry
     on_header : callable, optional
         Told of series UID and header of every accepted object, before its slices are published.
+    takes_part : callable, optional
+        Whether a new series, by its UID and first header, is needed for a study, whatever the rules say.
     """
 
     def __init__(
@@ -106,8 +111,10 @@ class SeriesAssembler:
         clock: Callable[[], float] = time.time,
         registry: CollectorRegistry,
         on_header: OnHeader | None = None,
+        takes_part: TakesPart | None = None,
     ) -> None:
         self._config, self._journal, self._clock = config, journal, clock
+        self._takes_part = takes_part
         # One process more than threads, so that a replay does not wait for an arriving series.
         self._sandbox = Sandbox(config.gateway.workers + 1)
         self._intake = Intake(config, rules, on_header, self._sandbox.decode)
@@ -269,11 +276,11 @@ class SeriesAssembler:
 
     def _take_fit(self, assembly: Assembly, draft: _Draft, stored: StoredObject) -> None:
         obj = self._intake.open(stored)
-        decision = self._decide(draft, obj) if assembly.phase is Phase.NEW else None
+        decision = self._decide(assembly, draft, obj) if assembly.phase is Phase.NEW else None
         frames = self._intake.examine(assembly, obj)
         if decision is not None:
             opened = self._intake.introduce(assembly, obj, frames, decision, self._clock())
-            assembly.num_expected = opened.num_expected
+            assembly.num_expected, assembly.is_wanted_alone = opened.num_expected, bool(opened.model)
             self._ledger.write(assembly, [opened], state=SeriesState.RECEIVING, **draft.identity)
         elif assembly.phase is not Phase.RECEIVING:
             self._flush(assembly, draft)
@@ -293,7 +300,7 @@ class SeriesAssembler:
                 self._flush(assembly, draft)
         draft.assembled.append(stored.record.sop_uid)
 
-    def _decide(self, draft: _Draft, obj: ImageObject) -> Decision:
+    def _decide(self, assembly: Assembly, draft: _Draft, obj: ImageObject) -> Decision:
         """Rules come before the policy: a series that nobody wants is ignored, whatever may be wrong with it."""
         decision = self._intake.decide(obj)
         draft.identity = {
@@ -303,7 +310,8 @@ class SeriesAssembler:
             "modality": string(obj.header, MODALITY),
             "description": string(obj.header, SERIES_DESCRIPTION),
         }
-        if decision.model is None:
+        takes_part = self._takes_part is not None and self._takes_part(assembly.series_uid, obj.header)
+        if decision.model is None and not takes_part:
             raise SeriesRejection(RejectionCode.NO_RULE, decision.reason)
         return decision
 

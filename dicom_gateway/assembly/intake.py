@@ -118,7 +118,7 @@ class Intake:
         self, assembly: Assembly, obj: ImageObject, frames: list[FrameFacts], decision: Decision, now_s: float
     ) -> SeriesOpened:
         """The event that opens a series."""
-        assert assembly.phase is Phase.NEW and decision.model is not None
+        assert assembly.phase is Phase.NEW
         header = obj.header
         num_expected: int | None
         if is_multi_frame(header):
@@ -128,13 +128,14 @@ class Intake:
         return SeriesOpened(
             assembly.series_uid,
             assembly.num_events,
-            model=decision.model,
+            model=decision.model or "",
             priority=decision.priority,
             slice_spacing_mm=spacing_hint_mm(header, frames),
             num_expected=num_expected,
             modality=string(header, MODALITY),
             description=string(header, SERIES_DESCRIPTION),
             opened_at_s=now_s,
+            triage=decision.triage or "" if decision.model else "",
         )
 
     def is_new(self, assembly: Assembly, obj: ImageObject, frames: list[FrameFacts]) -> bool:

@@ -103,9 +103,11 @@ class Ledger:
             last_received_at_s=assembly.last_received_at_s,
         )
         # After a power cut the series completes once more, with the same manifest and the same identifiers of results.
+        state = SeriesState.COMPLETE if assembly.is_wanted_alone else SeriesState.COLLECTED
         first = self._journal.record(
             assembly.series_uid, [_row(event)], durable=False,
-            state=SeriesState.COMPLETE, version=event.version, num_slices=geometry.num_slices, reason="", message="",
+            state=state, version=event.version, num_slices=geometry.num_slices, reason="", message="",
+            finished_at_s=None if assembly.is_wanted_alone else self._clock(),
         )  # fmt: skip
         assert first == assembly.num_events, (first, assembly.num_events)
         assembly.num_events += 1

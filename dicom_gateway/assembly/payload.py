@@ -8,11 +8,18 @@ from typing import Any
 import msgspec
 
 from neuroscan_core.domain.errors import JournalError
-from neuroscan_core.domain.events import SeriesCompleted, SeriesEvent, SeriesOpened, SeriesRejected, SliceReceived
+from neuroscan_core.domain.events import (
+    SeriesCompleted,
+    SeriesEvent,
+    SeriesOpened,
+    SeriesRejected,
+    SliceReceived,
+    StudyReady,
+)
 from neuroscan_core.domain.geometry import SliceGeometry
 
 KINDS: dict[str, type[SeriesEvent]] = {
-    kind.__name__: kind for kind in (SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected)
+    kind.__name__: kind for kind in (SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, StudyReady)
 }
 LEFT_OUT = frozenset({"series_instance_uid", "sequence", "pixels_ji", "key"})
 """Columns of the journal, and pixels, which stay in the object."""

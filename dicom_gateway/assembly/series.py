@@ -48,6 +48,8 @@ class Assembly:
     num_expected : int or None
         Slices that the header announced.
     is_multi_frame : bool
+    is_wanted_alone : bool
+        Whether a model segments it; otherwise it is only kept for its study.
     last_received_at_s : float
         Unix time at which the last object was durable.
     deadline_s : float or None
@@ -62,6 +64,7 @@ class Assembly:
     version: int = 0
     num_expected: int | None = None
     is_multi_frame: bool = False
+    is_wanted_alone: bool = True
     last_received_at_s: float = 0.0
     deadline_s: float | None = None
 
@@ -109,4 +112,5 @@ def _replay(assembly: Assembly, record: EventRecord) -> None:
     event = decode_payload(record.kind, assembly.series_uid, record.sequence, record.payload)
     if isinstance(event, SeriesOpened):
         assembly.num_expected = event.num_expected
+        assembly.is_wanted_alone = bool(event.model)
     assembly.follow(record.kind, event.code if isinstance(event, SeriesRejected) else None)

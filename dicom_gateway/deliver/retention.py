@@ -19,7 +19,8 @@ from neuroscan_core.log import get_logger, series_context
 
 log = get_logger(__name__)
 
-FINISHED = (SeriesState.SEGMENTED, SeriesState.DELIVERED, SeriesState.COMMITTED, SeriesState.IGNORED)
+FINISHED = (SeriesState.SEGMENTED, SeriesState.DELIVERED, SeriesState.COMMITTED, SeriesState.IGNORED,
+            SeriesState.COLLECTED)  # fmt: skip
 UNHAPPY = (SeriesState.REJECTED, SeriesState.FAILED, SeriesState.DEAD_LETTER)
 
 

@@ -6,7 +6,8 @@ called again without harm. Any thread may call; writes are serialised, and `add_
 associations share one commit.
 
 Life of a series: ``receiving -> complete -> segmenting -> segmented -> delivering -> delivered -> committed ->
-purged``, and ``rejected``, ``failed``, ``dead-letter``, ``ignored`` (a rule says: store only).
+purged``, and ``rejected``, ``failed``, ``dead-letter``, ``ignored`` (a rule says: store only), ``collected`` (complete,
+kept for the study that it belongs to). What is made of a study has a row of the same life, which begins as ``waiting``.
 """
 
 from dicom_gateway.journal.journal import Journal
@@ -17,9 +18,11 @@ from dicom_gateway.journal.records import (
     DeliveryState,
     EventRecord,
     InstanceRecord,
+    RecordKind,
     ResultRecord,
     SeriesRecord,
     SeriesState,
+    StudySeriesRecord,
 )
 from dicom_gateway.journal.schema import SCHEMA, SCHEMA_VERSION
 
@@ -33,7 +36,9 @@ __all__ = [
     "EventRecord",
     "InstanceRecord",
     "Journal",
+    "RecordKind",
     "ResultRecord",
     "SeriesRecord",
     "SeriesState",
+    "StudySeriesRecord",
 ]

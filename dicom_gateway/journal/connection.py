@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dicom_gateway.journal.records import Admission, InstanceRecord
-from dicom_gateway.journal.schema import SCHEMA, SCHEMA_VERSION
+from dicom_gateway.journal.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from neuroscan_core.domain.errors import JournalError
 
 
@@ -50,8 +50,8 @@ class JournalFile:
             version = self._writer.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise JournalError(f"{path} was written by a newer NeuroScan.", remedy="Update this one.")
-            self._writer.executescript(SCHEMA)
-            self._writer.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            if version < SCHEMA_VERSION:
+                self._migrate()
         except sqlite3.Error as exc:
             raise JournalError(
                 f"The journal {path} cannot be opened: {exc}.",
@@ -64,6 +64,22 @@ class JournalFile:
         connection.execute("PRAGMA synchronous=FULL")
         connection.row_factory = sqlite3.Row
         return connection
+
+    def _migrate(self) -> None:
+        """Bring the tables to this version, all or nothing; two processes that open it at once do so in turn."""
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+            for number in range(version + 1, SCHEMA_VERSION + 1) if version else ():
+                for statement in MIGRATIONS[number]:
+                    self._writer.execute(statement)
+            for statement in filter(str.strip, SCHEMA.split(";")):
+                self._writer.execute(statement)
+            self._writer.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        except BaseException:
+            self._writer.execute("ROLLBACK")
+            raise
+        self._writer.execute("COMMIT")
 
     def close(self) -> None:
         """Close all connections; other threads must have stopped using the journal."""

@@ -7,9 +7,10 @@ from types import TracebackType
 from dicom_gateway.journal.deliveries import JournaledDeliveries
 from dicom_gateway.journal.instances import JournaledInstances
 from dicom_gateway.journal.series import JournaledSeries
+from dicom_gateway.journal.studies import JournaledStudies
 
 
-class Journal(JournaledInstances, JournaledSeries, JournaledDeliveries):
+class Journal(JournaledInstances, JournaledSeries, JournaledStudies, JournaledDeliveries):
     """Open (and create) a journal.
 
     Parameters

@@ -22,6 +22,8 @@ class SeriesState(str, Enum):
     FAILED = "failed"
     DEAD_LETTER = "dead-letter"
     IGNORED = "ignored"
+    COLLECTED = "collected"
+    WAITING = "waiting"
 
 
 OPEN_STATES = frozenset({SeriesState.RECEIVING, SeriesState.COMPLETE, SeriesState.SEGMENTING})
@@ -70,9 +72,22 @@ class InstanceRecord:
     received_at_s: float
 
 
+class RecordKind(str, Enum):
+    """What a row of the series is: a series that was received, or what is made of several series of a study."""
+
+    SERIES = "series"
+    STUDY = "study"
+
+
 @dataclass(frozen=True)
 class SeriesRecord:
-    """One series."""
+    """One series, or the segmentation of several series of a study, which has events and results alike.
+
+    Parameters
+    ----------
+    rule : str
+        Rule that chose the model; for a study, its name in the configuration.
+    """
 
     series_uid: str
     study_uid: str
@@ -89,6 +104,36 @@ class SeriesRecord:
     opened_at_s: float
     last_received_at_s: float
     finished_at_s: float | None
+    kind: RecordKind = RecordKind.SERIES
+
+
+@dataclass(frozen=True)
+class StudySeriesRecord:
+    """A series that may take part in a study.
+
+    Parameters
+    ----------
+    studies : tuple of str
+        Names of the configured studies that it fits.
+    role : str
+        What it shows: T1, T1ce, T2 or FLAIR.
+    why : str
+        Why it is taken for that.
+    name : str
+        Number and description, for people.
+    is_original : bool
+    acquired_at : str
+        Date and time as text that sorts by time.
+    """
+
+    series_uid: str
+    study_uid: str
+    studies: tuple[str, ...]
+    role: str
+    why: str
+    name: str
+    is_original: bool
+    acquired_at: str
 
 
 @dataclass(frozen=True)
@@ -170,7 +215,14 @@ def instance_of(row: sqlite3.Row) -> InstanceRecord:
 def series_of(row: sqlite3.Row) -> SeriesRecord:
     """Row of the series as a record."""
     values = dict(row)
-    return SeriesRecord(**{**values, "state": SeriesState(values["state"])})
+    return SeriesRecord(**{**values, "state": SeriesState(values["state"]), "kind": RecordKind(values["kind"])})
+
+
+def study_series_of(row: sqlite3.Row) -> StudySeriesRecord:
+    """Row of the series of studies as a record."""
+    values = dict(row)
+    studies = tuple(values.pop("studies").split("\n"))
+    return StudySeriesRecord(**{**values, "studies": studies, "is_original": bool(values["is_original"])})
 
 
 def result_of(row: sqlite3.Row) -> ResultRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
     series_uid TEXT PRIMARY KEY, study_uid TEXT NOT NULL, state TEXT NOT NULL,
@@ -10,7 +10,8 @@ CREATE TABLE IF NOT EXISTS series (
     modality TEXT NOT NULL DEFAULT '', description TEXT NOT NULL DEFAULT '',
     version INTEGER NOT NULL DEFAULT 0, num_slices INTEGER NOT NULL DEFAULT 0,
     reason TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '',
-    opened_at_s REAL NOT NULL, last_received_at_s REAL NOT NULL, finished_at_s REAL);
+    opened_at_s REAL NOT NULL, last_received_at_s REAL NOT NULL, finished_at_s REAL,
+    kind TEXT NOT NULL DEFAULT 'series');
 CREATE TABLE IF NOT EXISTS instances (
     id INTEGER PRIMARY KEY, sop_uid TEXT NOT NULL UNIQUE, series_uid TEXT NOT NULL, sop_class_uid TEXT NOT NULL,
     transfer_syntax_uid TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, digest TEXT NOT NULL,
@@ -30,13 +31,22 @@ CREATE TABLE IF NOT EXISTS deliveries (
     attempts INTEGER NOT NULL DEFAULT 0, next_attempt_at_s REAL NOT NULL, last_error TEXT NOT NULL DEFAULT '',
     transaction_uid TEXT NOT NULL DEFAULT '', delivered_at_s REAL, committed_at_s REAL, UNIQUE (sop_uid, destination));
 CREATE INDEX IF NOT EXISTS due_deliveries ON deliveries (state, next_attempt_at_s);
+CREATE TABLE IF NOT EXISTS study_series (
+    series_uid TEXT PRIMARY KEY, study_uid TEXT NOT NULL, studies TEXT NOT NULL, role TEXT NOT NULL, why TEXT NOT NULL,
+    name TEXT NOT NULL, is_original INTEGER NOT NULL, acquired_at TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS series_of_study ON study_series (study_uid);
 CREATE TABLE IF NOT EXISTS audit (
     at_s REAL NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL);
 """
 
+# From the version before each number; `SCHEMA` makes the tables that are new.
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    2: ("ALTER TABLE series ADD COLUMN kind TEXT NOT NULL DEFAULT 'series'",),
+}
+
 SERIES_COLUMNS = frozenset(
     {"state", "model", "rule", "priority", "modality", "description", "version", "num_slices", "reason", "message",
-     "finished_at_s"}
+     "last_received_at_s", "finished_at_s"}
 )  # fmt: skip
 DELIVERY_COLUMNS = frozenset(
     {"state", "attempts", "next_attempt_at_s", "last_error", "transaction_uid", "delivered_at_s", "committed_at_s"}

@@ -21,6 +21,7 @@ from neuroscan_core.domain.events import (
     SeriesOpened,
     SeriesRejected,
     SliceReceived,
+    StudyReady,
 )
 from neuroscan_core.domain.requests import ListSeries, ReplayMasks, ReplaySeries, SeriesList
 from neuroscan_core.ports import MessageBus
@@ -50,7 +51,7 @@ class SeriesFeed(NumberedFeed):
         replay_limit: int = 16,
         extra_types: Sequence[type[Event]] = (),
     ) -> None:
-        numbered = (SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected)
+        numbered = (SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, StudyReady)
         super().__init__(
             bus,
             numbered,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neuroscan_core.config import NodeConfig
 
 PICTURES_WAIT = 5  # niceness of the viewer: when the processor is short, masks come before pictures of them
+EXPLAINED_STATES = ("waiting", "rejected", "failed")
 CrashAt = Annotated[str | None, typer.Option("--crash-at", hidden=True, metavar="POINT[:N]")]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
 
@@ -73,7 +74,8 @@ def segmenter(config: ConfigFile = None, crash_at: CrashAt = None, supervised: S
     stopping = stop_on_signals(supervised)
     bus = open_bus(node, SEGMENTER)
     try:
-        bundles = find_bundles(node.segmenter.models_dir)
+        found = find_bundles(node.segmenter.models_dir)
+        bundles = {name: bundle for name, bundle in found.items() if name in node.models_in_use}
         with SeriesFeed(bus) as feed, SegmentationService(bus, bundles, node.segmenter, feed=feed):
             stopping.wait()
     finally:
@@ -115,6 +117,9 @@ def status(config: ConfigFile = None) -> None:
     ]
     if rows:
         show_table("Series", ("Series", "State", "Slices", "Model", "Description", "Reason"), rows)
+    for entry in answer.series:
+        if entry.message and entry.state in EXPLAINED_STATES:
+            typer.echo(f"{entry.description or entry.series_instance_uid}: {entry.message}")
     raise typer.Exit(0 if answer.is_ready else 1)
 
 

@@ -2,9 +2,10 @@
 
 Events of the gateway that belong to a series carry `sequence`, counted from 0 without gaps per series in the order
 `SeriesOpened`, `SliceReceived`..., `SeriesCompleted` (and again slices and `SeriesCompleted` after a late slice), or
-`SeriesRejected`. Whoever sees a gap, starts late or hears from `GatewayHeartbeat` of events that it missed asks the
-gateway to replay them (`ReplaySeries`). The service's `MaskReady` events are numbered in the same way per series and
-replayed by the service (`ReplayMasks`). These requests are in `neuroscan_core.domain.requests`.
+`SeriesRejected`. What is made of several series of a study is told of by `StudyReady` events, numbered in the same way
+under a UID of its own. Whoever sees a gap, starts late or hears from `GatewayHeartbeat` of events that it missed asks
+the gateway to replay them (`ReplaySeries`). The service's `MaskReady` events are numbered in the same way per series
+and replayed by the service (`ReplayMasks`). These requests are in `neuroscan_core.domain.requests`.
 
 No message carries a name, a birth date or a patient ID.
 """
@@ -55,7 +56,7 @@ class SeriesOpened(SeriesEvent):
     Parameters
     ----------
     model : str
-        Name of the model bundle that shall segment it.
+        Name of the model bundle that shall segment it; empty where it is only kept for the study it belongs to.
     priority : int
         Higher goes first.
     slice_spacing_mm : float or None
@@ -66,6 +67,8 @@ class SeriesOpened(SeriesEvent):
         Modality and SeriesDescription.
     opened_at_s : float
         Unix time.
+    triage : str
+        Name of the classifier whose opinion goes into the report; empty for none.
     """
 
     model: str
@@ -75,6 +78,7 @@ class SeriesOpened(SeriesEvent):
     modality: str = ""
     description: str = ""
     opened_at_s: float = 0.0
+    triage: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +136,64 @@ class SeriesRejected(SeriesEvent):
     code: RejectionCode
     message: str
     remedy: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class StudySource:
+    """A series that takes part in the segmentation of a study.
+
+    Parameters
+    ----------
+    sequence_name : str
+        What it shows: T1, T1ce, T2 or FLAIR.
+    version : int
+        Of its completion.
+    manifest : tuple of FrameKey
+        Every slice, ordered along the normal.
+    """
+
+    sequence_name: str
+    series_instance_uid: str
+    version: int
+    manifest: tuple[FrameKey, ...]
+    geometry: StackGeometry
+
+
+@dataclass(frozen=True, eq=False)
+class StudyReady(SeriesEvent):
+    """All series that a model of several sequences needs are complete and lie in one another.
+
+    The segmentation of a study has a UID, numbered events and a life of its own, like a series.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model bundle.
+    sources : tuple of StudySource
+    reference : str
+        Sequence on whose grid the result lies.
+    version : int
+        1, and one more for each time that other series, or other versions of them, take part.
+    priority : int
+        Higher goes first, among studies.
+    triage : str
+        Name of the classifier whose opinion goes into the report; empty for none.
+    warnings : tuple of str
+        What a reader of the result must know.
+    """
+
+    model: str
+    sources: tuple[StudySource, ...]
+    reference: str
+    version: int = 1
+    priority: int = 0
+    triage: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def reference_source(self) -> StudySource:
+        """The series on whose grid the result lies."""
+        return next(source for source in self.sources if source.sequence_name == self.reference)
 
 
 @dataclass(frozen=True)
@@ -258,6 +320,6 @@ class SegmentationFailed(Event):
 
 
 EVENT_TYPES: tuple[type[Event], ...] = (
-    SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, GatewayHeartbeat, ResultDelivered,
+    SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, StudyReady, GatewayHeartbeat, ResultDelivered,
     MaskReady, SegmentationReady, SegmentationFailed,
 )  # fmt: skip

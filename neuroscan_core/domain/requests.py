@@ -20,6 +20,7 @@ from neuroscan_core.domain.events import (
     SeriesProgress,
     SeriesRejected,
     SliceReceived,
+    StudyReady,
 )
 
 
@@ -55,11 +56,14 @@ class ReplayedEvents(Reply):
     slices: tuple[SliceReceived, ...] = ()
     completed: tuple[SeriesCompleted, ...] = ()
     rejected: tuple[SeriesRejected, ...] = ()
+    studies: tuple[StudyReady, ...] = ()
 
     @property
     def in_order(self) -> tuple[SeriesEvent, ...]:
         """All of them by sequence number."""
-        events: tuple[SeriesEvent, ...] = (*self.opened, *self.slices, *self.completed, *self.rejected)
+        events: tuple[SeriesEvent, ...] = (
+            *self.opened, *self.slices, *self.completed, *self.rejected, *self.studies,
+        )  # fmt: skip
         return tuple(sorted(events, key=lambda event: event.sequence))
 
     @classmethod
@@ -70,6 +74,7 @@ class ReplayedEvents(Reply):
             tuple(e for e in events if isinstance(e, SliceReceived)),
             tuple(e for e in events if isinstance(e, SeriesCompleted)),
             tuple(e for e in events if isinstance(e, SeriesRejected)),
+            tuple(e for e in events if isinstance(e, StudyReady)),
         )
 
 

@@ -20,14 +20,16 @@ from neuroscan_core.config import SegmenterConfig
 from neuroscan_core.domain.errors import SeriesRejection
 from neuroscan_core.domain.events import (
     Event,
+    SegmentationFailed,
     SegmentationReady,
     SeriesCompleted,
     SeriesEvent,
     SeriesOpened,
     SeriesRejected,
     SliceReceived,
+    StudyReady,
 )
-from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.domain.requests import GetSegmenterHealth, Health, ReplayMasks, SubmitFailure, SubmitSegmentation
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.log import get_logger, series_context
@@ -35,11 +37,14 @@ from neuroscan_core.pipeline.streaming import SliceMask, Window, segment_windows
 from neuroscan_core.ports import InferenceEngine, MessageBus, ReportsProblem
 from neuroscan_core.service.masks import MaskLog
 from neuroscan_core.service.metrics import SegmenterMetrics
+from neuroscan_core.service.models import ModelSource
 from neuroscan_core.service.series import INTERNAL_ERROR, SeriesWork
+from neuroscan_core.service.study import Outcome, StudySegmenter
 from neuroscan_core.service.submit import Submission, Submitter
 
 log = get_logger(__name__)
 
+STREAMING_KINDS = (ModelKind.SLICE25D, ModelKind.CLASSIFIER)  # needed at once; those of studies can wait
 IDLE_S = 0.2
 MAX_EVENTS_PER_STEP = 32  # a slice that waits in the feed may have to be replayed; one that is taken is only kept
 
@@ -57,19 +62,6 @@ class EventFeed(Protocol):
 
     def restart(self, series_instance_uid: str) -> None:
         """Hand out all events of a series again."""
-        ...
-
-
-class ModelSource(Protocol):
-    """A model that can be executed; see `inference.bundle.Bundle`."""
-
-    @property
-    def card(self) -> ModelCard:
-        """Its card."""
-        ...
-
-    def open_engine(self, config: SegmenterConfig) -> InferenceEngine:
-        """Execute it."""
         ...
 
 
@@ -106,6 +98,10 @@ class SegmentationService:
         self._masks = MaskLog(max_series=2 * config.max_open_series)
         self._submitter = Submitter(bus, monotonic=time.monotonic)
         self._engines: dict[str, InferenceEngine] = {}
+        self._studies = StudySegmenter(
+            bus, bundles, config, hand_over=self._hand_over_study, is_busy=lambda: self._is_at_work
+        )
+        self._is_at_work = False
         self._open: dict[str, SeriesWork] = {}
         self._waiting: dict[str, SeriesOpened] = {}
         self._stopping = threading.Event()
@@ -123,10 +119,12 @@ class SegmentationService:
             A model cannot be executed here.
         """
         for name, bundle in self._bundles.items():
-            self._engines[name] = bundle.open_engine(self._config)
+            if bundle.card.kind in STREAMING_KINDS:
+                self._engines[name] = bundle.open_engine(self._config)
         self._serving.enter_context(self._bus.serve(ReplayMasks, self._masks.replay))
         self._serving.enter_context(self._bus.serve(GetSegmenterHealth, self._health))
         self._submitter.start()
+        self._studies.start()
         self._thread.start()
         log.info("segmenter is ready", models=sorted(self._bundles))
 
@@ -134,6 +132,7 @@ class SegmentationService:
         """Finish the batch in hand, hand over what is done, release the engines."""
         self._stopping.set()
         self._thread.join(timeout=drain_s)
+        self._studies.stop(drain_s)
         self._submitter.stop(drain_s)
         self._serving.close()
         for engine in self._engines.values():
@@ -158,11 +157,15 @@ class SegmentationService:
 
     def _step(self) -> None:
         timeout_s = 0.0 if self._is_busy() else IDLE_S
+        self._is_at_work = timeout_s == 0.0
         for _ in range(MAX_EVENTS_PER_STEP):
             event = self._feed.receive(timeout_s)
             if event is None:
                 break
-            if isinstance(event, SeriesEvent):
+            self._is_at_work = True
+            if isinstance(event, StudyReady):
+                self._studies.take(event)
+            elif isinstance(event, SeriesEvent):
                 self._take(event)
             timeout_s = 0.0
         self._segment_batch()
@@ -195,14 +198,17 @@ class SegmentationService:
 
     def _begin(self, opened: SeriesOpened) -> None:
         uid = opened.series_instance_uid
+        if not opened.model:
+            return  # kept for its study, which asks for it when it is complete
         if uid not in self._open and not self._has_place():
             # Its events pass by unused; when a place is free the feed brings them again.
             self._waiting[uid] = opened
             log.info("series waits", num_open=len(self._open))
             return
         self._waiting.pop(uid, None)
-        bundle = self._bundles.get(opened.model)
-        self._open[uid] = SeriesWork(opened, bundle.card if bundle is not None else None)
+        engine = self._engines.get(opened.model)
+        fits = engine is not None and engine.card.kind is ModelKind.SLICE25D
+        self._open[uid] = SeriesWork(opened, engine.card if engine is not None and fits else None)
 
     def _advance(self, work: SeriesWork, event: SeriesEvent) -> None:
         if isinstance(event, SliceReceived):
@@ -298,7 +304,8 @@ class SegmentationService:
             self._bus.publish(failure)
             return
         assert work.segmenter is not None
-        result = SegmentationReady(work.uid, work.version, work.segmenter.result(), self._identity(work.opened.model))
+        segmentation = work.result(self._engines.get(work.opened.triage))
+        result = SegmentationReady(work.uid, work.version, segmentation, self._identity(work.opened.model))
         delay_s = max(0.0, self._clock() - work.last_received_at_s)
         self._metrics.last_image_to_result_s.observe(delay_s)
         volume_ml = [round(measured.volume_ml, 2) for measured in result.segmentation.measurements]
@@ -306,6 +313,15 @@ class SegmentationService:
         crashpoints.reach("segmenter.before-submit")
         self._submit(SubmitSegmentation(result), outcome="empty" if result.segmentation.is_empty else "segmented")
         self._bus.publish(result)
+
+    def _hand_over_study(self, outcome: Outcome) -> None:
+        """Comes from the thread of the studies."""
+        if isinstance(outcome, SegmentationFailed):
+            self._submit(SubmitFailure(outcome), outcome=outcome.code)
+        else:
+            is_empty = outcome.segmentation.is_empty
+            self._submit(SubmitSegmentation(outcome), outcome="empty" if is_empty else "segmented")
+        self._bus.publish(outcome)
 
     def _submit(self, submission: Submission, *, outcome: str) -> None:
         self._metrics.series.labels(outcome).inc()

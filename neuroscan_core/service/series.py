@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
 
 from neuroscan_core.domain.errors import RejectionCode
 from neuroscan_core.domain.events import SegmentationFailed, SeriesCompleted, SeriesOpened, SliceReceived
-from neuroscan_core.domain.model_card import ModelCard
-from neuroscan_core.domain.volume import FrameKey
+from neuroscan_core.domain.model_card import ModelCard, ModelKind
+from neuroscan_core.domain.segmentation import Segmentation
+from neuroscan_core.domain.volume import FrameKey, Volume
+from neuroscan_core.pipeline.classify import classify_volume
 from neuroscan_core.pipeline.streaming import StreamingSegmenter, Window
+from neuroscan_core.ports import InferenceEngine
 
 INTERNAL_ERROR = "internal-error"
 
@@ -30,6 +37,7 @@ class SeriesWork:
         self._failure: tuple[str, str] | None = None
         self._arrived_at_s: dict[FrameKey, float] = {}
         self._segmenter: StreamingSegmenter | None = None
+        self._pixels: dict[FrameKey, npt.NDArray[np.float32]] = {}
         if card is None:
             self.fail(RejectionCode.NO_RULE.value, f"The segmentation service has no model {opened.model}.")
         else:
@@ -68,6 +76,8 @@ class SeriesWork:
         if self._segmenter is not None:
             self._arrived_at_s.setdefault(event.key, now_s)
             self._segmenter.add(event.slice)
+            if self.opened.triage:
+                self._pixels[event.key] = event.pixels_ji
 
     def complete(self, event: SeriesCompleted) -> None:
         """Take the manifest.
@@ -87,6 +97,16 @@ class SeriesWork:
         self._failure = self._failure or (code, message)
         self._segmenter = None
         self._arrived_at_s.clear()
+        self._pixels.clear()
+
+    def result(self, classifier: InferenceEngine | None) -> Segmentation:
+        """The segmentation, with the opinion of a classifier where the series asks for one and there is one."""
+        assert self._segmenter is not None
+        found = self._segmenter.result()
+        if not self.opened.triage or classifier is None or classifier.card.kind is not ModelKind.CLASSIFIER:
+            return found
+        volume = Volume(found.geometry, found.keys, np.stack([self._pixels[key] for key in found.keys]))
+        return replace(found, triage=classify_volume(volume, classifier, found))
 
     @property
     def failure(self) -> SegmentationFailed | None:

@@ -22,6 +22,8 @@ ALLOWED = re.compile(
     | code | message | remedy | is_\w+ | open_series | open_only | series | opened | slices | completed | rejected
     | masks | destination | segmentation | result | failure | problems | metrics
     | composites | region | warnings | triage | classes | probabilities | slice_probabilities | value | scheme | meaning
+    | sources | reference | sequence_name | studies
+    | sources | reference | sequence_name | studies
     """,
     re.VERBOSE,
 )

@@ -1,0 +1,291 @@
+"""Studies in the node: which series take part, when all that a model needs are there, and what is then told.
+
+The desk keeps nothing but a list of what to look at: everything follows from the journal, so it can be asked again
+after a crash and says the same. A study is looked at when one of its series opens, completes or ends, and when it has
+been silent for as long as missing sequences are waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from pydicom.dataset import Dataset
+
+from dicom_gateway.assembly.payload import decode_payload, encode_payload
+from dicom_gateway.journal import EventRecord, Journal, SeriesRecord, SeriesState, StudySeriesRecord
+from dicom_gateway.reading.attributes import STUDY_INSTANCE_UID, string
+from dicom_gateway.rules import RuleSet
+from dicom_gateway.study.candidates import acquired_at, is_original, job_uid, series_name
+from dicom_gateway.study.choice import Candidate, Choice, choose
+from dicom_gateway.study.roles import RoleVerdict, role_of
+from neuroscan_core import crashpoints
+from neuroscan_core.config import RuleConfig, StudyConfig
+from neuroscan_core.domain.errors import JournalError, RejectionCode, SeriesRejection
+from neuroscan_core.domain.events import Event, SeriesCompleted, StudyReady, StudySource
+from neuroscan_core.log import get_logger
+from neuroscan_core.pipeline.study import match_series
+
+log = get_logger(__name__)
+
+GONE = (SeriesState.REJECTED, SeriesState.PURGED, SeriesState.IGNORED)
+"""Series in these states cannot take part."""
+
+
+class Completions(Protocol):
+    """Gives the newest completion of a series; see `SeriesAssembler.completed`."""
+
+    def __call__(self, series_uid: str) -> SeriesCompleted:
+        """The event."""
+        ...
+
+
+class StudyDesk:
+    """Decides about studies. Any thread may note; one thread at a time ticks.
+
+    Parameters
+    ----------
+    studies : sequence of StudyConfig
+    channels : mapping of str to sequence of str
+        Model -> sequences that it needs.
+    journal : Journal
+    publish : callable
+        Of the message bus.
+    completed : callable
+        Newest completion of a series.
+    clock : callable
+        Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[StudyConfig],
+        channels: Mapping[str, Sequence[str]],
+        journal: Journal,
+        publish: Callable[[Event], None],
+        completed: Completions,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._studies = {study.name: study for study in studies}
+        self._requires = {study.name: tuple(channels[study.model]) for study in studies}
+        self._conditions = {
+            study.name: RuleSet([RuleConfig(name=study.name, when=study.when, model=study.model)]) for study in studies
+        }
+        self._journal, self._publish, self._completed, self._clock = journal, publish, completed, clock
+        self._lock = threading.Lock()
+        self._changed: set[str] = set(journal.studies_at_hand()) if studies else set()
+        self._deadlines_s: dict[str, float] = {}
+
+    # --------------------------------------------------------------------------------------------------- from outside
+
+    def takes(self, series_uid: str, header: Dataset) -> bool:
+        """Whether a series, by its first header, is needed for a study; keeps what it shows if so."""
+        fitting = [name for name, rules in self._conditions.items() if rules.decide(header).model is not None]
+        if not fitting:
+            return False
+        verdict = role_of(header)
+        names = tuple(name for name in fitting if verdict.role in self._requires[name])
+        log.info("series is judged for studies", series=series_uid, role=verdict.role, why=verdict.why)
+        if not names:
+            return False
+        study_uid = string(header, STUDY_INSTANCE_UID)
+        self._journal.add_study_series(
+            StudySeriesRecord(
+                series_uid, study_uid, names, verdict.role, verdict.why, series_name(header), is_original(header),
+                acquired_at(header),
+            )
+        )  # fmt: skip
+        self._mark(study_uid)
+        return True
+
+    def note(self, series_uid: str) -> None:
+        """Something about a series changed."""
+        if self._studies and (record := self._journal.study_series(series_uid)) is not None:
+            self._mark(record.study_uid)
+
+    def tick(self, now_s: float) -> None:
+        """Look at the studies that changed, or that were silent long enough; call a few times a second."""
+        with self._lock:
+            due = self._changed | {uid for uid, at_s in self._deadlines_s.items() if at_s <= now_s}
+            self._changed = set()
+            for study_uid in due:
+                self._deadlines_s.pop(study_uid, None)
+        for study_uid in sorted(due):
+            try:
+                self._look(study_uid, now_s)
+            except JournalError:
+                self._mark(study_uid)
+                raise
+
+    def ready(self, uid: str) -> StudyReady:
+        """What was told last of a study's segmentation.
+
+        Raises
+        ------
+        JournalError
+            Nothing was.
+        """
+        event = self._last(uid)
+        if event is None:
+            raise JournalError(f"The study {uid} was never complete.", remedy="It may have been purged.")
+        return event
+
+    def completed(self, row: SeriesRecord) -> SeriesCompleted:
+        """The newest state of a study's segmentation in the form of a series on the reference's grid."""
+        event = self.ready(row.series_uid)
+        source = event.reference_source
+        return SeriesCompleted(
+            row.series_uid, event.sequence, source.manifest, source.geometry, event.version, "study",
+            row.last_received_at_s,
+        )  # fmt: skip
+
+    # --------------------------------------------------------------------------------------------------- from inside
+
+    def _mark(self, study_uid: str) -> None:
+        with self._lock:
+            self._changed.add(study_uid)
+
+    def _look(self, study_uid: str, now_s: float) -> None:
+        members = self._journal.series_of_study(study_uid)
+        rows = {m.series_uid: row for m in members if (row := self._journal.series(m.series_uid)) is not None}
+        for name, study in self._studies.items():
+            taking_part = [m for m in members if name in m.studies and m.series_uid in rows]
+            if any(rows[m.series_uid].state not in GONE for m in taking_part):
+                self._look_at_one(study_uid, study, taking_part, rows, now_s)
+
+    def _look_at_one(
+        self,
+        study_uid: str,
+        study: StudyConfig,
+        members: list[StudySeriesRecord],
+        rows: Mapping[str, SeriesRecord],
+        now_s: float,
+    ) -> None:
+        uid = job_uid(study_uid, study.name)
+        last_s = max(rows[m.series_uid].last_received_at_s for m in members)
+        first_s = min(rows[m.series_uid].opened_at_s for m in members)
+        self._journal.open_study(
+            uid, study_uid, name=study.name, model=study.model, priority=study.priority,
+            modality=rows[members[0].series_uid].modality, opened_at_s=first_s,
+        )  # fmt: skip
+        if any(rows[m.series_uid].state is SeriesState.RECEIVING for m in members):
+            return  # its end is noted
+        candidates = [c for m in members if (c := self._candidate(m, rows[m.series_uid])) is not None]
+        choice = choose(candidates, self._requires[study.name])
+        if not choice.missing:
+            self._match(uid, study, choice, rows, last_s)
+        elif now_s >= last_s + study.wait_s:
+            self._end(uid, _missing(choice, members, rows, is_final=True))
+        else:
+            self._wait(uid, _missing(choice, members, rows, is_final=False))
+            with self._lock:
+                deadline_s = last_s + study.wait_s
+                self._deadlines_s[study_uid] = min(deadline_s, self._deadlines_s.get(study_uid, deadline_s))
+
+    def _candidate(self, member: StudySeriesRecord, row: SeriesRecord) -> Candidate | None:
+        """The series, if it is whole and was not refused."""
+        if row.version == 0 or row.state in GONE:
+            return None
+        completed = self._completed(row.series_uid)
+        return Candidate(
+            row.series_uid,
+            RoleVerdict(member.role, (member.why,)),
+            completed.geometry,
+            is_original=member.is_original,
+            acquired=(member.acquired_at, row.opened_at_s),
+            name=member.name,
+        )
+
+    def _match(
+        self, uid: str, study: StudyConfig, choice: Choice, rows: Mapping[str, SeriesRecord], last_s: float
+    ) -> None:
+        try:
+            match = match_series(
+                {role: candidate.geometry for role, candidate in choice.chosen.items()},
+                references=study.references,
+                min_overlap=study.min_overlap,
+                allow_different_frames=study.allow_different_frames,
+            )
+        except SeriesRejection as rejection:
+            self._end(uid, rejection)
+            return
+        sources = tuple(self._source(role, candidate) for role, candidate in choice.chosen.items())
+        last = self._last(uid)
+        if last is not None and _versions(last.sources) == _versions(sources):
+            return
+        self._tell(
+            StudyReady(
+                uid, 0, study.model, sources, match.reference, (last.version if last else 0) + 1, study.priority,
+                study.triage or "", match.warnings,
+            ),
+            last_s,
+        )  # fmt: skip
+        for reason in (match.why, *choice.reasons):
+            log.info("study is brought together", study=uid, reason=reason)
+
+    def _source(self, role: str, candidate: Candidate) -> StudySource:
+        completed = self._completed(candidate.series_instance_uid)
+        return StudySource(
+            role, candidate.series_instance_uid, completed.version, completed.manifest, completed.geometry
+        )
+
+    def _tell(self, event: StudyReady, last_received_at_s: float) -> None:
+        """Record, then publish; what is lost on the way is asked for again by its number."""
+        crashpoints.reach("study.before-record")
+        sequence = self._journal.record(
+            event.series_instance_uid, [EventRecord(StudyReady.__name__, payload=encode_payload(event))],
+            state=SeriesState.COMPLETE, version=event.version, num_slices=event.reference_source.geometry.num_slices,
+            reason="", message="", last_received_at_s=last_received_at_s, finished_at_s=None,
+        )  # fmt: skip
+        crashpoints.reach("study.after-record")
+        self._publish(replace(event, sequence=sequence))
+        log.info("study is complete", study=event.series_instance_uid, version=event.version)
+
+    def _last(self, uid: str) -> StudyReady | None:
+        for record in reversed(self._journal.events(uid)):
+            event = decode_payload(record.kind, uid, record.sequence, record.payload)
+            if isinstance(event, StudyReady):
+                return event
+        return None
+
+    def _wait(self, uid: str, why: SeriesRejection) -> None:
+        row = self._journal.series(uid)
+        if row is not None and row.version == 0 and (row.state, row.message) != (SeriesState.WAITING, why.message):
+            self._journal.record(
+                uid, state=SeriesState.WAITING, reason=why.code.value, message=why.message, finished_at_s=None
+            )
+
+    def _end(self, uid: str, rejection: SeriesRejection) -> None:
+        """Give a study up, unless it was segmented before; series that come later begin anew."""
+        row = self._journal.series(uid)
+        if row is None or row.version > 0 or (row.state, row.message) == (SeriesState.REJECTED, str(rejection)):
+            return
+        now_s = self._clock()
+        self._journal.record(
+            uid, state=SeriesState.REJECTED, reason=rejection.code.value, message=str(rejection), finished_at_s=now_s
+        )
+        self._journal.audit(now_s, "not-segmented", uid, rejection.code.value)
+        log.warning("study is not segmented", study=uid, code=rejection.code.value, reason=str(rejection))
+
+
+def _versions(sources: Sequence[StudySource]) -> set[tuple[str, str, int]]:
+    return {(source.sequence_name, source.series_instance_uid, source.version) for source in sources}
+
+
+def _missing(
+    choice: Choice, members: Sequence[StudySeriesRecord], rows: Mapping[str, SeriesRecord], *, is_final: bool
+) -> SeriesRejection:
+    """What is missing, what is there, and what was refused, as one reason."""
+    there = ", ".join(f"{role} ({candidate.name})" for role, candidate in choice.chosen.items()) or "nothing"
+    refused = [
+        f" {m.role} ({m.name}) was refused: {rows[m.series_uid].message}"
+        for m in members
+        if rows[m.series_uid].state is SeriesState.REJECTED and m.role in choice.missing
+    ]
+    verb = "never came" if is_final else "is waited for"
+    sentence = f"{' and '.join(choice.missing)} {verb}; there is {there}.{''.join(refused)}"
+    remedy = "Send the missing series; the study is then segmented." if is_final else ""
+    return SeriesRejection(RejectionCode.MISSING_SEQUENCE, sentence, remedy=remedy)
