@@ -27,7 +27,7 @@ DEFAULT_SPLIT = SPLITS_FOLDER / "flair-v1.json"
 PARTS = ("train", "val", "test")
 LGG_SIZES = {"train": 42, "val": 6, "test": 12}
 BRATS_SIZES = {"train": 16, "val": 3, "test": 6}
-PICTURE_SHARES = {"val": 0.15, "test": 0.15}
+HELD_OUT_SHARES = {"val": 0.15, "test": 0.15}
 QUARANTINED_CENTRES = ("TCIA10", "TCIA13")
 QUARANTINE_REASON = "TCGA lower-grade glioma: may be the same persons as in the LGG set, so used nowhere"
 
@@ -94,27 +94,45 @@ def make_pictures_split(cache: ArrayCache, seed: int = SEED) -> Split:
     Who is shown is not published; pictures of one person are near-duplicates
     more often than not, and what is in one cluster stays together.
     """
+    return make_new_split(cache, "pictures-v1", seed)
+
+
+def make_new_split(cache: ArrayCache, name: str, seed: int = SEED) -> Split:
+    """Divide what is in a cache 70/15/15 within each data set, or each class of pictures.
+
+    What shows one patient, or looks the same, stays on one side.
+    """
     rng = random.Random(seed)
-    groups = clusters(len(cache.cases), near_duplicates(cache, cache.cases))
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    for index in range(len(CLASSES)):
-        members = [group for group in groups if _class_of(group, cache) == index]
+    groups = groups_of(cache)
+    strata = [_stratum(group, cache) for group in groups]
+    for stratum in sorted(set(strata)):
+        members = [group for group, other in zip(groups, strata, strict=True) if other == stratum]
         rng.shuffle(members)
         total = sum(len(group) for group in members)
-        room = {part: round(share * total) for part, share in PICTURE_SHARES.items()}
+        room = {part: round(share * total) for part, share in HELD_OUT_SHARES.items()}
         for group in members:
-            # The first side that still has room for the whole cluster; what fits nowhere else trains.
-            part = next((name for name in ("test", "val") if len(group) <= room[name]), "train")
+            # The first side that still has room for the whole group; what fits nowhere else trains.
+            part = next((side for side in ("test", "val") if len(group) <= room[side]), "train")
             if part != "train":
                 room[part] -= len(group)
             parts[part] += [cache.cases[n].name for n in group]
-    return Split("pictures-v1", {part: tuple(sorted(names)) for part, names in parts.items()})
+    return Split(name, {part: tuple(sorted(names)) for part, names in parts.items()})
 
 
-def _class_of(group: Sequence[int], cache: ArrayCache) -> int:
-    """Return the class of most pictures of a cluster, the lower one of equals."""
+def groups_of(cache: ArrayCache) -> list[list[int]]:
+    """Return what must stay together: indices of cases of one patient, or that look the same."""
+    first: dict[str, int] = {}
+    same_patient = [(first.setdefault(case.patient or case.name, n), n) for n, case in enumerate(cache.cases)]
+    return clusters(len(cache.cases), [*same_patient, *near_duplicates(cache, cache.cases)])
+
+
+def _stratum(group: Sequence[int], cache: ArrayCache) -> str:
+    """Return the data set of a group, or the class of most of its pictures (the lower one of equals)."""
+    if not len(cache.classes_S):
+        return cache.cases[group[0]].dataset
     counts = np.bincount([cache.classes_S[cache.cases[n].start] for n in group], minlength=len(CLASSES))
-    return int(counts.argmax())
+    return str(counts.argmax())
 
 
 def check_near_duplicates(split: Split, cache: ArrayCache) -> None:

@@ -20,7 +20,7 @@ from training.data.errors import (
     UnreadableCaseError,
     UnsupportedPlaneError,
 )
-from training.data.readers import brats, class_folders, paired_slices
+from training.data.readers import brats, class_folders, dicom_series, msd, paired_slices
 from training.data.readers.canonical import Volume
 
 __all__ = [
@@ -61,6 +61,8 @@ READERS: dict[str, Reader] = {
     "brats": brats,
     "paired-slices": paired_slices,
     "class-folders": class_folders,
+    "msd": msd,
+    "dicom": dicom_series,
 }
 _OF_DATASET = {"lgg": "paired-slices", "pictures": "class-folders"}
 
