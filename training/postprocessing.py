@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
-from neuroscan_core.pipeline.postprocess import bounding_box, remove_small_components
+from neuroscan_core.pipeline.postprocess import remove_small_tumours
 from training.regions import labels_from_regions
 
 Probabilities = npt.NDArray[np.float32]
@@ -31,7 +31,7 @@ class Postprocessing:
     threshold : float
         Probability above which a voxel belongs to a region; for exclusive classes, above which it is not background.
     min_component_ml : float
-        Connected parts of one label that are smaller are removed.
+        Connected parts of the whole tumour that are smaller are removed.
     """
 
     threshold: float = 0.5
@@ -50,7 +50,7 @@ class Postprocessing:
     def apply(self, probabilities_LSHW: Probabilities, kind: ModelKind, voxel_ml: float) -> Labels:
         """Return the label map of a volume, shape (S, H, W)."""
         raw_SHW = raw_labels(probabilities_LSHW, kind, self.threshold)
-        return remove_small_parts(raw_SHW, voxel_ml, self.min_component_ml)
+        return remove_small_tumours(raw_SHW, voxel_ml, self.min_component_ml)
 
 
 def raw_labels(probabilities_LSHW: Probabilities, kind: ModelKind, threshold: float) -> Labels:
@@ -71,16 +71,3 @@ def raw_labels(probabilities_LSHW: Probabilities, kind: ModelKind, threshold: fl
     labels_SHW = np.zeros(is_tumour.shape, dtype=np.uint8)
     labels_SHW[is_tumour] = probabilities_LSHW[1:, is_tumour].argmax(axis=0) + 1
     return labels_SHW
-
-
-def remove_small_parts(labels_SHW: Labels, voxel_ml: float, min_component_ml: float) -> Labels:
-    """Return a label map without small connected parts, each label by itself."""
-    box = bounding_box(labels_SHW > 0)
-    if box is None or min_component_ml <= 0:
-        return labels_SHW
-    kept_SHW = np.zeros_like(labels_SHW)
-    inside = labels_SHW[box]
-    for value in np.unique(inside[inside > 0]):
-        mask, _ = remove_small_components(inside == value, voxel_ml, min_component_ml)
-        kept_SHW[box][mask] = value
-    return kept_SHW

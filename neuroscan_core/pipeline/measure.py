@@ -24,7 +24,7 @@ from neuroscan_core.domain.segmentation import (
     Segmentation,
 )
 from neuroscan_core.domain.volume import FrameKey
-from neuroscan_core.pipeline.postprocess import bounding_box, remove_small_components
+from neuroscan_core.pipeline.postprocess import bounding_box, remove_small_components, remove_small_tumours
 
 Points = npt.NDArray[np.float64]  # (n, 2) in mm or voxel indices, column first
 
@@ -58,9 +58,7 @@ def finish_segmentation(
 def _finish_glioma(
     labels_kji: npt.NDArray[np.uint8], geometry: StackGeometry, keys: Sequence[FrameKey], card: ModelCard
 ) -> Segmentation:
-    """A few voxels of necrosis or enhancement are part of a tumour; a few voxels of tumour apart from it are not."""
-    kept_kji, _ = remove_small_components(labels_kji > 0, geometry.voxel_volume_ml, card.min_component_ml)
-    final_kji = labels_kji * kept_kji.view(np.uint8)
+    final_kji = remove_small_tumours(labels_kji, geometry.voxel_volume_ml, card.min_component_ml)
 
     def measured(values: Sequence[int]) -> RegionMeasurement:
         mask_kji = np.isin(final_kji, values)

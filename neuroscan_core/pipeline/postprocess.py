@@ -1,6 +1,7 @@
 """From raw labels of a volume to those that are reported: small connected parts are removed.
 
-Components are 26-connected, per label, on the source grid. Measuring what remains is `measure`'s work.
+Components are 26-connected, on the source grid, per label or of all labels together. Measuring what remains is
+`measure`'s work.
 """
 
 from __future__ import annotations
@@ -61,3 +62,19 @@ def remove_small_components(
     kept_box = kept_kji[box]
     kept_box[mask_kji[box]] = is_kept[inside]
     return kept_kji, num_kept
+
+
+def remove_small_tumours(
+    labels_kji: npt.NDArray[np.uint8], voxel_volume_ml: float, min_component_ml: float
+) -> npt.NDArray[np.uint8]:
+    """Remove connected parts of all labels together that are smaller than a volume.
+
+    A few voxels of necrosis inside a tumour are part of it; a few voxels of tumour apart from it are not.
+    """
+    box = bounding_box(labels_kji > 0)
+    if box is None or min_component_ml <= 0:
+        return labels_kji
+    kept_kji, _ = remove_small_components(labels_kji[box] > 0, voxel_volume_ml, min_component_ml)
+    final_kji = np.zeros_like(labels_kji)
+    final_kji[box] = labels_kji[box] * kept_kji.view(np.uint8)
+    return final_kji

@@ -72,14 +72,15 @@ def test_postprocessing_removes_what_is_smaller_than_the_limit(truth):
     assert Postprocessing(0.5, 0.0).apply(probability, SLICE, 0.001).sum() == truth.sum() + 1
 
 
-def test_small_parts_are_judged_label_by_label():
-    """An oedema of two voxels around a large core goes; the core stays."""
+def test_small_parts_are_judged_with_all_labels_together_as_in_the_node():
+    """An oedema of two voxels beside a large core stays; one of two voxels apart from it goes."""
     probabilities = np.zeros((4, 3, 16, 16), np.float32)
     probabilities[0] = 1.0
     probabilities[:, 1, 4:12, 4:12] = np.array([0, 1, 0, 0], np.float32)[:, None, None]
-    probabilities[:, 1, 3, 4:6] = np.array([0, 0, 1, 0], np.float32)[:, None]
+    for row in (3, 14):
+        probabilities[:, 1, row, 4:6] = np.array([0, 0, 1, 0], np.float32)[:, None]
     labels = Postprocessing(0.5, 0.01).apply(probabilities, ModelKind.MULTIMODAL2D, 0.001)
-    assert np.bincount(labels.ravel()).tolist() == [768 - 64, 64]
+    assert np.bincount(labels.ravel()).tolist() == [768 - 66, 64, 2]
 
 
 def test_exclusive_classes_need_more_than_the_threshold_together():
