@@ -9,7 +9,10 @@ Array suffix `_any`: axes of the kind of network after N and C (none, H W or D H
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +83,7 @@ def export_onnx(network: nn.Module, path: Path, check_NC_any: Array, opset: int 
 def _write(network: nn.Module, path: Path, check_NC_any: Array, opset: int) -> None:
     # Two inputs: an example of one would fix the batch dimension.
     example = torch.from_numpy(np.repeat(check_NC_any[:1], 2, axis=0))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_chatter():
         # The exporters warn about their own insides and, the older one, that it is the older one.
         warnings.simplefilter("ignore")
         if opset < LOWEST_OF_DYNAMO:
@@ -98,6 +101,18 @@ def _write(network: nn.Module, path: Path, check_NC_any: Array, opset: int) -> N
             external_data=False,
             verbose=False,
         )
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep the exporter from saying that torchvision, which nothing here needs, is not installed."""
+    chatter = logging.getLogger("torch.onnx")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        chatter.setLevel(level)
 
 
 def _write_traced(network: nn.Module, path: Path, example: torch.Tensor, opset: int) -> None:
