@@ -73,7 +73,7 @@ def segment_volume3d(
     view = CanonicalView.of(study.geometry)
     labels_kji = np.zeros(study.geometry.shape, dtype=np.uint8)
     channels_DHW = [view.to_canonical(study.voxels_CKJI[c]).astype(np.float32, copy=False) for c in chosen]
-    box = head_box(channels_DHW, view.spacing_mm)
+    box = head_box(channels_DHW, view.spacing_mm, card.spacing_mm)
     if box is not None:
         volume_CDHW = _at_spacing(channels_DHW, box, view.spacing_mm, card)
         depth, height, width = card.size
@@ -82,16 +82,23 @@ def segment_volume3d(
     return replace(finish_segmentation(labels_kji, study.geometry, study.keys, card), warnings=warnings_for(card))
 
 
-def head_box(channels_DHW: list[npt.NDArray[np.float32]], spacing_mm: tuple[float, float, float]) -> Box | None:
-    """Return the box of all tissue with some air around it; None where there is no tissue."""
+def head_box(
+    channels_DHW: list[npt.NDArray[np.float32]], spacing_mm: tuple[float, float, float], network_mm: float
+) -> Box | None:
+    """Return the box of all tissue with some air around it; None where there is no tissue.
+
+    Where several voxels become one of the network, the box begins with the first of such a group, so that the head is
+    resampled as the whole volume would be.
+    """
     boxes = [box for box in (bounding_box(_tissue(volume_DHW)) for volume_DHW in channels_DHW) if box is not None]
     if not boxes:
         return None
     bounds = []
     for axis, (length, step_mm) in enumerate(zip(channels_DHW[0].shape, spacing_mm, strict=True)):
-        margin = int(np.ceil(MARGIN_MM / step_mm))
-        start, stop = min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)
-        bounds.append(slice(max(0, start - margin), min(length, stop + margin)))
+        margin, group = int(np.ceil(MARGIN_MM / step_mm)), max(1, round(network_mm / step_mm))
+        start = max(0, min(box[axis].start for box in boxes) - margin) // group * group
+        stop = -(-(max(box[axis].stop for box in boxes) + margin) // group) * group
+        bounds.append(slice(start, min(length, stop)))
     return bounds[0], bounds[1], bounds[2]
 
 

@@ -165,7 +165,8 @@ def test_an_empty_study_gives_an_empty_result() -> None:
 def test_only_the_head_is_shown_with_some_air_around() -> None:
     volume = np.zeros((60, 60, 60), np.float32)
     volume[20:30, 40:50, 2:50] = 100
-    assert head_box([volume], (1.0, 2.0, 4.0)) == (slice(12, 38), slice(36, 54), slice(0, 52))
+    assert head_box([volume], (1.0, 2.0, 4.0), 1.0) == (slice(12, 38), slice(36, 54), slice(0, 52))
+    assert head_box([volume], (1.0, 2.0, 4.0), 5.0) == (slice(10, 40), slice(36, 54), slice(0, 52))
 
 
 def test_what_is_no_head_is_refused() -> None:
