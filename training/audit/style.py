@@ -21,7 +21,7 @@ LABEL_COLOURS = ("#DC322F", "#009E73", "#F0E442")
 RC = {
     "font.size": 10,
     "axes.titlesize": 11,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlecolor": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from training.data.cache import ArrayCache, CachedCase
     from training.data.splits import Split
     from training.evaluate import Model
@@ -62,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_validation("an external set" if arguments.external else arguments.part)
     model = open_model(arguments)
     cache, split = open_split(arguments, model)
-    cases, part = _cases(arguments, cache, split, console)
+    cases, part = cases_to_test(arguments, cache, split, console)
     results = evaluate_model(
         model, cache, cases, part, choose=arguments.choose, tta=arguments.tta, pictures=arguments.pictures
     )
@@ -123,7 +125,16 @@ def split_of_run(run: Path | None) -> str:
     return str((content.get("data") or {}).get("split") or "")
 
 
-def _cases(arguments: argparse.Namespace, cache: ArrayCache, split: Split, console) -> tuple[list[CachedCase], str]:  # type: ignore[no-untyped-def]  # rich is imported late
+def cases_to_test(
+    arguments: argparse.Namespace, cache: ArrayCache, split: Split, console: Console
+) -> tuple[list[CachedCase], str]:
+    """Return the cases of the part, or of the external set, and what to call them.
+
+    Raises
+    ------
+    NotExternal
+        Training may have seen the set, or nothing says what it saw.
+    """
     from training.evaluate import NotExternal, external_set, seen_by_split
 
     if not arguments.external:
@@ -140,7 +151,7 @@ def _cases(arguments: argparse.Namespace, cache: ArrayCache, split: Split, conso
     return list(found.cases), f"external-{found.dataset}"
 
 
-def _curve(arguments: argparse.Namespace, console) -> int:  # type: ignore[no-untyped-def]  # rich is imported late
+def _curve(arguments: argparse.Namespace, console: Console) -> int:
     from training.evaluate.learning_curve import curve_table, learning_curve, read_results, save_curve
 
     points = learning_curve(read_results(arguments.curve), arguments.figure)

@@ -146,7 +146,7 @@ def test_a_damaged_network_is_refused(tmp_path):
 def test_a_learning_curve_is_sorted_by_patients(tmp_path):
     results = evaluate("slice25d", tmp_path, out=tmp_path / "out")
     worse = json.loads(json.dumps(results))
-    worse["sets"]["lgg"]["dice_mean"] = 0.5
+    worse["sets"]["lgg"] |= {"dice_mean": 0.5, "ci95": [0.4, 0.6]}
     points = learning_curve([(16, results), (4, worse)])
     assert [(p.dataset, p.num_patients) for p in points] == [("brats", 4), ("brats", 16), ("lgg", 4), ("lgg", 16)]
     assert "| lgg | 4 | 0.5000 |" in curve_table(points)
