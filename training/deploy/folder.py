@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -118,21 +119,38 @@ def _write_networks(bundle: Bundle, old_bundle: Bundle | None, folder: Path) -> 
 
 
 def _page(card: ModelCard, folder: Path) -> str:
-    old = "`model-opset13.onnx` is for TensorRT 8 (JetPack 4 and 5)." if (folder / OLD_ONNX).is_file() else (
-        "There is no file for TensorRT 8.2; JetPack 4.6 may refuse this one. Export with `--opset 13` for it."
-    )  # fmt: skip
-    half = (
-        "`model-fp16.onnx` gives FP16 on TensorRT 10.12 and newer."
-        if (folder / HALF_ONNX).is_file()
-        else "On TensorRT 10.12 and newer, where FP16 is a matter of the ONNX file, this folder gives FP32."
+    has_axis, has_old, has_half = len(card.channels) == 4, (folder / OLD_ONNX).is_file(), (folder / HALF_ONNX).is_file()
+    notes = [
+        f"Input: {card.sequence} as `.npy` or `.npz` ({'4, ' if has_axis else ''}slices, rows, columns): axial slices "
+        "towards the head, row 0 anterior, column 0 patient right" + ("." if has_axis else "; or pictures."),
+        f"`{OLD_ONNX}` is for TensorRT 8 (JetPack 4 and 5)."
+        if has_old
+        else "There is one ONNX file; TensorRT 8 (JetPack 4 and 5) reads it if its opset is 13 or lower.",
+        f"`{HALF_ONNX}` gives FP16 on TensorRT 10.12 and newer."
+        if has_half
+        else "TensorRT 11 takes FP16 from an FP16 file alone; there is none here, so it gives FP32.",
+        "`samples/` holds a generated head, of no patient. Small connected parts are kept here; the node removes them.",
+    ]
+    listed = "\n".join(_wrapped(f"- {note}", indent="  ") for note in notes)
+    head = (
+        f"{card.task}. Runs on an NVIDIA Jetson (JetPack 4.6 to 7), or wherever TensorRT 8.2 or newer is, on its own: "
     )
-    num_axes = "4, " if len(card.channels) == 4 else ""
-    pictures = "" if num_axes else ";\n  or a picture, or a folder of them"
-    return f"""\
-# {card.name} {card.version}
+    return _PAGE.format(
+        title=f"{card.name} {card.version}",
+        head=_wrapped(head + "it needs Python 3.6 or newer, NumPy, OpenCV and TensorRT, all of which JetPack has."),
+        notes=listed,
+        licence=_wrapped(card.licence),
+    )
 
-{card.task}. Runs on an NVIDIA Jetson (JetPack 4.6 to 7) or any machine with TensorRT 8.2 or newer, on its own: needs
-Python 3.6 or newer, NumPy, OpenCV and TensorRT, which JetPack has.
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, 100, subsequent_indent=indent, break_on_hyphens=False)
+
+
+_PAGE = """\
+# {title}
+
+{head}
 
 ```
 python3 convert.py      # builds the TensorRT plan for this GPU, FP16
@@ -142,10 +160,7 @@ python3 run.py          # segments samples/, or the path you give it, into out/,
 
 Without a GPU, `verify.py` and `run.py` take `--engine opencv`.
 
-- Input: {card.sequence} as `.npy` or `.npz` ({num_axes}slices, rows, columns): axial slices towards the head, row 0
-  anterior, column 0 patient right{pictures}.
-- {old} {half}
-- `samples/` holds a generated head, of no patient. Small connected parts are kept here; the node removes them.
+{notes}
 
-{card.licence}
+{licence}
 """

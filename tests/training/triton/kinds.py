@@ -56,7 +56,13 @@ def _network(kind: str, num_channels: int, num_outputs: int, size: list[int], op
     weights = rng.normal(0.0, 0.7, (num_outputs, num_channels, *kernel)).astype(np.float32)
     is_classifier = kind == "classifier"
     nodes = [
-        helper.make_node("Conv", ["image", "weights"], ["map" if is_classifier else "logits"], pads=[1] * 2 * len(size))
+        helper.make_node(
+            "Conv",
+            ["image", "weights"],
+            ["map" if is_classifier else "logits"],
+            pads=[1] * 2 * len(size),
+            kernel_shape=kernel,
+        )
     ]
     if is_classifier:
         nodes += [

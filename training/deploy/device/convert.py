@@ -11,18 +11,22 @@ import json
 import sys
 
 from card import CannotRun, has, input_shape, load_card, path_of
-from engines import HALF_ONNX, OLD_ONNX, ONNX, PLAN, PLAN_NOTE, import_tensorrt, version_of
+from cuda import Cuda
+from engines import HALF_ONNX, OLD_ONNX, ONNX, PLAN, PLAN_NOTE, import_tensorrt, make_logger, version_of
 
-OLDEST = (8, 2)
+OLDEST, TYPED = (8, 2), (10, 12)
+TIMINGS = "timing.cache"
 
 
-def choose_file(version, half):
-    """Return the ONNX file for a version of TensorRT, and whether precision is a flag of the builder."""
+def choose_file(tensorrt, half):
+    """Return the ONNX file for a version of TensorRT, and whether its precision is a flag of the builder."""
+    version = version_of(tensorrt)
     if version < OLDEST:
         raise CannotRun("TensorRT {}.{} is too old; 8.2 (JetPack 4.6) is the oldest.".format(*version))
-    has_flag = version < (10, 12)
-    if half and not has_flag and has(HALF_ONNX):
+    if version >= TYPED and half and has(HALF_ONNX):
         return HALF_ONNX, False
+    # Without that file the flag serves as long as it is there, though it is said to go.
+    has_flag = version < TYPED or (half and hasattr(tensorrt.BuilderFlag, "FP16"))
     # TensorRT 8 reads opset 13 in all its versions, and newer ones in part.
     return (OLD_ONNX if version[0] < 10 and has(OLD_ONNX) else ONNX), has_flag
 
@@ -30,8 +34,8 @@ def choose_file(version, half):
 def build(tensorrt, card, half, workspace_bytes):
     """Return the plan's bytes and the precision that it has."""
     version = version_of(tensorrt)
-    name, has_flag = choose_file(version, half)
-    logger = tensorrt.Logger(tensorrt.Logger.WARNING)
+    name, has_flag = choose_file(tensorrt, half)
+    logger = make_logger(tensorrt)
     builder = tensorrt.Builder(logger)
     flags = 0
     if version[0] < 10:
@@ -47,17 +51,30 @@ def build(tensorrt, card, half, workspace_bytes):
         config.max_workspace_size = workspace_bytes
     if half and has_flag:
         config.set_flag(tensorrt.BuilderFlag.FP16)
+    elif not half:
+        config.clear_flag(tensorrt.BuilderFlag.TF32)  # its products have ten bits only
     profile = builder.create_optimization_profile()
     shape = (1, *input_shape(card))
     profile.set_shape(card["input_name"], shape, shape, shape)
     config.add_optimization_profile(profile)
+    cache = use_timing_cache(config)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise CannotRun("TensorRT cannot build the plan; the lines above say why. Try --fp32 or more --workspace-mib.")
+    path_of(TIMINGS).write_bytes(bytes(cache.serialize()))
     is_half = half and (has_flag or name == HALF_ONNX)
     if half and not is_half:
         print(f"This TensorRT takes FP16 from the ONNX file alone, and {HALF_ONNX} is not here: FP32 is built.")
     return bytes(plan), "fp16" if is_half else "fp32"
+
+
+def use_timing_cache(config):
+    """Give a build what earlier ones measured on this GPU; makes the second build a matter of seconds."""
+    cache = config.create_timing_cache(path_of(TIMINGS).read_bytes() if has(TIMINGS) else b"")
+    if not config.set_timing_cache(cache, False):  # of another GPU or version
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache
 
 
 def parse(tensorrt, network, logger, name):
@@ -65,7 +82,7 @@ def parse(tensorrt, network, logger, name):
     parser = tensorrt.OnnxParser(network, logger)
     if parser.parse(path_of(name).read_bytes()):
         return
-    errors = "; ".join(str(parser.get_error(n)) for n in range(parser.num_errors))
+    errors = "; ".join(parser.get_error(n).desc() for n in range(parser.num_errors))
     hint = "" if name == OLD_ONNX else " A model exported with opset 13 is what old versions read."
     raise CannotRun(f"TensorRT {tensorrt.__version__} cannot read {name}: {errors}.{hint}")
 
@@ -92,8 +109,6 @@ def main(argv=None):
     parser.add_argument("--workspace-mib", type=int, default=512, help="GPU memory for trials (default 512)")
     arguments = parser.parse_args(argv)
     try:
-        from cuda import Cuda
-
         convert(import_tensorrt(), Cuda().name, not arguments.fp32, arguments.workspace_mib << 20)
     except CannotRun as error:
         print(f"convert: {error}", file=sys.stderr)

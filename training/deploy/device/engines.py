@@ -1,11 +1,13 @@
 """What executes the network: TensorRT with the plan of `convert.py`, or OpenCV with the ONNX file."""
 
 import json
+import sys
 import time
 
 import cv2
 import numpy as np
 from card import CannotRun, has, input_shape, path_of
+from cuda import Cuda
 
 ONNX, OLD_ONNX, HALF_ONNX = "model.onnx", "model-opset13.onnx", "model-fp16.onnx"
 PLAN, PLAN_NOTE = "model.plan", "model.plan.json"
@@ -29,6 +31,20 @@ def version_of(tensorrt):
     """Return major and minor version of TensorRT as numbers."""
     major, minor = tensorrt.__version__.split(".")[:2]
     return int(major), int(minor)
+
+
+def make_logger(tensorrt):
+    """Return a logger that prints warnings and errors."""
+
+    class Logger(tensorrt.ILogger):
+        def __init__(self):
+            tensorrt.ILogger.__init__(self)
+
+        def log(self, severity, msg):
+            if severity in (tensorrt.ILogger.INTERNAL_ERROR, tensorrt.ILogger.ERROR, tensorrt.ILogger.WARNING):
+                print(f"TensorRT: {msg}", file=sys.stderr)
+
+    return Logger()
 
 
 class OpenCvEngine:
@@ -70,13 +86,11 @@ class TensorRtEngine:
     """
 
     def __init__(self, card, tensorrt, cuda=None):
-        from cuda import Cuda
-
         self._cuda = cuda if cuda is not None else Cuda()
         self.name = f"TensorRT {tensorrt.__version__} on {self._cuda.name}"
         self.seconds = []
         plan = read_plan(card, tensorrt.__version__, self._cuda.name)
-        logger = tensorrt.Logger(tensorrt.Logger.WARNING)
+        logger = make_logger(tensorrt)
         engine = tensorrt.Runtime(logger).deserialize_cuda_engine(plan)
         if engine is None:
             raise CannotRun(f"TensorRT does not take {PLAN}. Run convert.py again.")
@@ -109,16 +123,21 @@ class TensorRtEngine:
         if self._is_named:
             self._context.set_input_shape(self._names[0], shape)
             return tuple(self._context.get_tensor_shape(self._names[1]))
-        index = [self._engine.get_binding_index(name) for name in self._names]
-        self._context.set_binding_shape(index[0], shape)
-        return tuple(self._context.get_binding_shape(index[1]))
+        numbers = self._numbers()
+        self._context.set_binding_shape(numbers[0], shape)
+        return tuple(self._context.get_binding_shape(numbers[1]))
+
+    def _numbers(self):
+        """Return the numbers of input and output, by which TensorRT knew tensors before 8.5."""
+        names = [self._engine.get_binding_name(n) for n in range(self._engine.num_bindings)]
+        return [names.index(name) for name in self._names]
 
     def _execute(self, stream):
         if self._is_named:
             return self._context.execute_async_v3(stream)
         bindings = [0, 0]
-        for name, address in zip(self._names, (self._gpu_in, self._gpu_out)):  # noqa: B905 - Python 3.6
-            bindings[self._engine.get_binding_index(name)] = address
+        for number, address in zip(self._numbers(), (self._gpu_in, self._gpu_out)):  # noqa: B905 - Python 3.6
+            bindings[number] = address
         return self._context.execute_async_v2(bindings, stream)
 
 

@@ -47,7 +47,7 @@ def label_map(logits, card):
 
 def agreement(found, wanted, card):
     """Return the largest difference of a probability, and 1 - Dice of what is segmented, of two engines' logits."""
-    if found.shape != wanted.shape or not np.isfinite(found).all():
+    if found.shape != wanted.shape or not (np.isfinite(found) & np.isfinite(wanted)).all():
         return np.inf, np.inf
     a, b = probabilities(found, card), probabilities(wanted, card)
     masks = [_masks(p, card) for p in (a, b)]
@@ -59,5 +59,11 @@ def agreement(found, wanted, card):
 def _masks(probability, card):
     if card["activation"] == "sigmoid":
         return probability >= card["threshold"]
-    one_hot = np.moveaxis(np.eye(probability.shape[1], dtype=bool)[probability.argmax(axis=1)], -1, 1)
-    return one_hot if card["kind"] == CLASSIFIER else one_hot[:, 1:]
+    if card["kind"] == CLASSIFIER:
+        return _largest(probability)
+    return _largest(probability[:, 1:]) & (1.0 - probability[:, :1] >= card["threshold"])
+
+
+def _largest(probability):
+    outputs = np.arange(probability.shape[1]).reshape((-1,) + (1,) * (probability.ndim - 2))
+    return probability.argmax(axis=1)[:, None] == outputs
