@@ -39,8 +39,6 @@ def open_logger(config: FitConfig, folder: Path, store: Path | None = None) -> A
     if name == "none":
         return None
     _stay_offline()
-    for noisy in ("mlflow", "alembic", "lightning.pytorch.loggers.mlflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         logger = _mlflow(config, folder, store or folder) if name == "mlflow" else _wandb(config, folder)
     except ModuleNotFoundError as exc:
@@ -62,8 +60,11 @@ def _stay_offline() -> None:
 
 
 def _mlflow(config: FitConfig, folder: Path, store: Path) -> Any:
+    import mlflow  # noqa: F401 - sets the levels of its loggers, which are changed next
     from lightning.pytorch.loggers import MLFlowLogger
 
+    for talkative in ("mlflow", "alembic", "lightning.pytorch.loggers.mlflow"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     store.mkdir(parents=True, exist_ok=True)
     tracking = _read_tracking(folder)
     logger = MLFlowLogger(

@@ -107,7 +107,7 @@ def test_the_rate_falls_at_a_plateau(tmp_path):
 
 
 def test_a_length_in_minutes_ends_the_run(tmp_path):
-    result = fit("multimodal2d", tmp_path, "schedule.max_minutes=0.02")
+    result = fit("multimodal2d", tmp_path, "schedule.max_steps=null", "schedule.max_minutes=0.02")
     assert result.finished
     assert result.minutes >= 0.02
 
