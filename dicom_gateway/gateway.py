@@ -32,7 +32,7 @@ from dicom_gateway.journal import (
     SeriesState,
 )
 from dicom_gateway.reading import open_object, read_header, slices_of
-from dicom_gateway.results import ResultWriter, SourceHeaders
+from dicom_gateway.results import CompanionSeries, ResultWriter, SourceHeaders
 from dicom_gateway.rules import RuleSet, check_kinds
 from dicom_gateway.study.desk import StudyDesk
 from neuroscan_core import crashpoints
@@ -260,16 +260,16 @@ class Gateway:
                 remedy="Gateway and segmenter need the same models_dir.",
             )
         crashpoints.reach("results.before-write")
-        formats = self._formats()
+        formats, companions = self._formats(), self._companions(series)
         if self._config.results.seg and not result.segmentation.is_empty:
-            segs = self._writer.write_seg(completed, result, bundle.card, formats)
+            segs = self._writer.write_seg(completed, result, bundle.card, formats, companions)
             if series.kind is RecordKind.SERIES:
                 self._last_to_result_s.observe(max(0.0, self._clock() - series.last_received_at_s))
             self._commit(series, segs)
             if self._config.destinations:
                 self._arrivals.wait_for({seg.sop_uid for seg in segs}, SEG_FIRST_S)
         crashpoints.reach("results.after-write")
-        self._commit(series, self._writer.write_rest(completed, result, bundle.card, self._pixels_of))
+        self._commit(series, self._writer.write_rest(completed, result, bundle.card, self._pixels_of, companions))
         crashpoints.reach("results.after-journal")
         self._journal.advance(series.series_uid, AWAITING_RESULT, SeriesState.SEGMENTED)
         self._delivery.notify()
@@ -338,6 +338,22 @@ class Gateway:
             raise UnreadableObject("An object of the series is no longer kept.", remedy="The series was purged.")
         (one,) = slices_of(open_object(self._spool.path_of(record)), frame_numbers=[key.frame_number])
         return one.pixels_ji
+
+    def _companions(self, series: SeriesRecord) -> list[CompanionSeries]:
+        """The series that a study was segmented from, beside the one on whose grid it lies."""
+        if series.kind is not RecordKind.STUDY:
+            return []
+        ready = self._desk.ready(series.series_uid)
+        companions = []
+        for source in ready.sources:
+            if source.sequence_name != ready.reference:
+                classes = {
+                    one.sop_uid: one.sop_class_uid for one in self._journal.instances(source.series_instance_uid)
+                }
+                wanted = dict.fromkeys(key.sop_instance_uid for key in source.manifest)
+                objects = {uid: classes[uid] for uid in wanted if uid in classes}
+                companions.append(CompanionSeries(source.series_instance_uid, source.sequence_name, objects))
+        return companions
 
     def _read_headers(self, series_uid: str) -> list[Dataset]:
         headers: list[Dataset] = []

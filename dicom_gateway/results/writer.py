@@ -228,6 +228,7 @@ class ResultWriter:
 
     def _describe(self, job: _Job, what: str) -> str:
         header, note = job.slices[0].header, self._config.institution_note
+        what = f"study {what}" if job.companions else what
         return provenance.series_description(what, header, job.identity.version, note)
 
     def _store(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from dicom_gateway.reading.attributes import IMAGE_TYPE, SERIES_DESCRIPTION, string, strings
-from dicom_gateway.results.uids import derived_uid, manifest_digest
+from dicom_gateway.results.uids import derived_uid
 from dicom_gateway.study.choice import Candidate
 from dicom_gateway.study.roles import RoleVerdict
 from neuroscan_core.domain.geometry import StackGeometry
-from neuroscan_core.domain.volume import FrameKey
 
 _SERIES_NUMBER = BaseTag(0x00200011)
 _TIMES = tuple(
@@ -68,15 +65,12 @@ def series_name(header: Dataset) -> str:
     return " ".join(part for part in (f"series {number}" if number else "a series", f"'{description}'") if part != "''")
 
 
-def job_uid(study_instance_uid: str, name: str, *sources: tuple[str, Sequence[FrameKey]]) -> str:
-    """Identifier of what is made of a study, derived so that a repetition has the same.
+def job_uid(study_instance_uid: str, name: str) -> str:
+    """Identifier of what is made of a study under a name, derived so that a repetition has the same.
 
     Parameters
     ----------
     name : str
         Of the study in the configuration, or of the model.
-    sources : tuple of (str, sequence of FrameKey)
-        SeriesInstanceUID and slices of each series, where these identify it, too.
     """
-    digests = [f"{uid}:{manifest_digest(manifest)}" for uid, manifest in sources]
-    return derived_uid("study", study_instance_uid, name, *digests)
+    return derived_uid("study", study_instance_uid, name)

@@ -13,6 +13,7 @@ from dicom_gateway.journal import ResultRecord
 from dicom_gateway.reading import SourceSeries, read_series
 from dicom_gateway.reading.attributes import STUDY_INSTANCE_UID, string
 from dicom_gateway.results.headers import SourceHeaders
+from dicom_gateway.results.sources import CompanionSeries
 from dicom_gateway.results.writer import ResultWriter
 from dicom_gateway.study.candidates import candidate_of, job_uid, series_name
 from dicom_gateway.study.choice import Candidate, choose
@@ -22,7 +23,6 @@ from neuroscan_core.domain.errors import ConfigurationError, RejectionCode, Seri
 from neuroscan_core.domain.events import SegmentationReady, SeriesCompleted
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.domain.study import StudyVolume
-from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.pipeline.sliding import Progress, no_progress
 from neuroscan_core.pipeline.study import bring_together, classify_study, match_series, segment_study
 from neuroscan_core.ports import InferenceEngine
@@ -49,9 +49,9 @@ class GatheredStudy:
     warnings: tuple[str, ...]
 
     @property
-    def sources(self) -> list[tuple[str, tuple[FrameKey, ...]]]:
-        """Series and their slices, in order of the roles."""
-        return [(one.series_instance_uid, one.require_volume().keys) for one in self.series.values()]
+    def companions(self) -> list[CompanionSeries]:
+        """All series but the reference."""
+        return [CompanionSeries.of(role, one.headers) for role, one in self.series.items() if role != self.reference]
 
     def volume(self) -> StudyVolume:
         """All series on one grid."""
@@ -185,7 +185,7 @@ def _segment_one(
         segmentation = replace(segmentation, triage=classify_study(volume, classifier, segmentation))
     reference = study.series[study.reference]
     card = engine.card
-    uid = job_uid(study.study_instance_uid, card.name, *study.sources)
+    uid = job_uid(study.study_instance_uid, card.name)
     completed = SeriesCompleted(
         uid, 0, manifest=segmentation.keys, geometry=segmentation.geometry, version=VERSION, reason="object",
         last_received_at_s=clock(),
@@ -195,4 +195,4 @@ def _segment_one(
     output.mkdir(parents=True, exist_ok=True)
     headers = SourceHeaders(lambda _: reference.headers)
     writer = ResultWriter(config.results, config.gateway, output, headers, clock=clock, registry=CollectorRegistry())
-    return result, writer.write(completed, result, card)
+    return result, writer.write(completed, result, card, companions=study.companions)

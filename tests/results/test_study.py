@@ -102,7 +102,7 @@ def test_the_fast_path_writes_the_bytes_of_the_plain_path(
     )
     content = plain.SegContent(
         job.identity, job.slices, job.segments, reference.geometry.spacing_mm,
-        reference.completed().last_received_at_s, 9700, "NeuroScan SEG v1 of series 4", companions=companions(),
+        reference.completed().last_received_at_s, 9700, "NeuroScan study SEG v1 of series 4", companions=companions(),
     )  # fmt: skip
     wanted = writer_module.part10(plain.segmentation(content, SegFormat.BINARY))
     assert written(reference, make_writer, tmp_path)["SEG"].read_bytes() == wanted
