@@ -31,6 +31,8 @@ _BY_CODE = {
     "M-54000": NECROTIC,
     "M-36300": OEDEMA,
 }
+#: DCM 125040, a segment that label maps list and that shows nothing.
+BACKGROUND_CODE = "125040"
 _WORDS = (
     (("non-enhancing", "nonenhancing", "necro"), NECROTIC),
     (("edema", "oedema"), OEDEMA),
@@ -65,7 +67,8 @@ class SegObject:
         UnknownLabelError
             If a segment is not a part of a tumour.
         """
-        return {int(item.SegmentNumber): _meaning(item, self.path) for item in self.header.SegmentSequence}
+        items = [item for item in self.header.SegmentSequence if _code(item) != BACKGROUND_CODE]
+        return {int(item.SegmentNumber): _meaning(item, self.path) for item in items}
 
     @property
     def tells_parts(self) -> bool:
@@ -113,9 +116,14 @@ def labels_of(seg: SegObject, headers: Sequence[pydicom.Dataset], name: str) -> 
     return labels
 
 
+def _code(item: pydicom.Dataset) -> str:
+    types = item.get("SegmentedPropertyTypeCodeSequence", [])
+    return str(types[0].get("CodeValue", "")) if types else ""
+
+
 def _meaning(item: pydicom.Dataset, path: Path) -> int:
     types = item.get("SegmentedPropertyTypeCodeSequence", [])
-    code = str(types[0].get("CodeValue", "")) if types else ""
+    code = _code(item)
     if code in _BY_CODE:
         return _BY_CODE[code]
     texts = [str(item.get("SegmentLabel", "")), str(types[0].get("CodeMeaning", "")) if types else ""]
