@@ -64,6 +64,9 @@ def convert_fp16(source: Path, target: Path, keep_fp32: Collection[str] = ()) ->
         converted = convert_float_to_float16(
             model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *SUMS], node_block_list=list(keep_fp32)
         )
+    # Types of values between nodes are noted wrongly at casts around nodes that stay FP32; they follow from the graph.
+    del converted.graph.value_info[:]
+    _drop_idle_casts(converted.graph)
     _sort(converted.graph)
     _check(converted, target)
     temporary = target.with_suffix(".part.onnx")
@@ -104,6 +107,18 @@ def check_fp16(source: Path, fp16: Path, inputs_NC_any: npt.NDArray[np.float32],
             remedy="Keep more nodes in FP32, or build in FP32.",
         )
     return agreement
+
+
+def _drop_idle_casts(graph: onnx.GraphProto) -> None:
+    """Take out casts of constants to the type that they have: TensorRT wants the scales of a resize as constants."""
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    constants: dict[str, str] = {}
+    for node in [node for node in graph.node if node.op_type == "Cast"]:
+        if types.get(node.input[0]) == node.attribute[0].i:
+            constants[node.output[0]] = node.input[0]
+            graph.node.remove(node)
+    for node in graph.node:
+        node.input[:] = [constants.get(name, name) for name in node.input]
 
 
 def _sort(graph: onnx.GraphProto) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from neuroscan_core.domain.model_card import ModelKind  # noqa: E402
 from neuroscan_core.inference.bundle import load_bundle  # noqa: E402
 from tests.training.export.runs import SMALL, SPLITS, write_run  # noqa: E402
 from training.bundle import Extras, write_bundle  # noqa: E402
+from training.bundle.variants import add_fp16  # noqa: E402
 from training.data.splits import SPLITS_FOLDER  # noqa: E402
 from training.export import ExportError  # noqa: E402
 from training.export.reference import reference_inputs  # noqa: E402
@@ -116,3 +119,11 @@ def test_torchscript_of_another_kind_is_refused(tmp_path):
     run = write_run("multimodal2d", tmp_path / "run")
     with pytest.raises(ExportError, match="classifiers only"):
         write_bundle(run, tmp_path / "bundle", "0.0.1", extras=Extras(torchscript=True))
+
+
+def test_fp16_files_of_every_kind_agree(exported, tmp_path):
+    _, _, folder = exported
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    names = add_fp16(copy)
+    assert names[0] == "model.fp16.onnx"
+    assert [variant.file for variant in load_bundle(copy).card.variants] == names

@@ -107,6 +107,20 @@ def test_convolutions_in_groups_can_stay_fp32(depthwise, tmp_path):
     assert (kinds["depthwise"], kinds["pointwise"]) == (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
+def test_scales_of_a_resize_stay_constants(tmp_path):
+    nodes = [
+        helper.make_node("Resize", ["image", "", "scales"], ["x"], "enlarge", mode="linear"),
+        helper.make_node("AveragePool", ["x"], ["logits"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    path = graph_file(tmp_path / "model.onnx", nodes, {"scales": [1, 1, 2, 2]})
+    convert_fp16(path, tmp_path / "half.onnx")
+    graph = onnx.load(tmp_path / "half.onnx").graph
+    (resize,) = (node for node in graph.node if node.op_type == "Resize")
+    constants = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    assert constants[resize.input[2]] == TensorProto.FLOAT
+    assert types_of(tmp_path / "half.onnx")["enlarge"] == TensorProto.FLOAT16
+
+
 def test_fp16_is_rounded_and_near(depthwise, tmp_path):
     convert_fp16(depthwise, tmp_path / "half.onnx")
     image = np.random.default_rng(1).standard_normal((2, 4, 8, 8)).astype(np.float32)
