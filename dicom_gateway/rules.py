@@ -19,6 +19,7 @@ from pydicom.multival import MultiValue
 
 from dicom_gateway.reading import dicom_files, open_object
 from dicom_gateway.reading.attributes import SERIES_DESCRIPTION, SERIES_INSTANCE_UID, string
+from dicom_gateway.study.roles import RoleVerdict, role_of
 from neuroscan_core.config import NodeConfig, RuleConfig
 from neuroscan_core.domain.errors import ConfigurationError, UnreadableObject
 from neuroscan_core.domain.model_card import ModelKind
@@ -91,12 +92,15 @@ class SeriesExplanation:
     num_files : int
     description : str
         SeriesDescription.
+    verdict : RoleVerdict
+        What it shows, for studies of several series, and why.
     """
 
     series_instance_uid: str
     num_files: int
     description: str
     decision: Decision
+    verdict: RoleVerdict
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,9 @@ def rules_report(paths: Sequence[Path], config: NodeConfig) -> list[SeriesExplan
             continue
         headers.setdefault(string(header, SERIES_INSTANCE_UID), []).append(header)
     return [
-        SeriesExplanation(series_uid, len(found), string(found[0], SERIES_DESCRIPTION), rules.decide(found[0]))
+        SeriesExplanation(
+            series_uid, len(found), string(found[0], SERIES_DESCRIPTION), rules.decide(found[0]), role_of(found[0])
+        )
         for series_uid, found in headers.items()
     ]
 

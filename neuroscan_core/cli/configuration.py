@@ -60,6 +60,7 @@ def test_rules(
         for line in series.decision.trace:
             typer.echo(f"  {'+' if line.is_match else '-'} {line.rule}: {line.why_not or 'matches.'}")
         typer.echo(f"  => {series.decision.reason}")
+        typer.echo(f"  It shows {series.verdict.role}. {series.verdict.why}")
 
 
 def models(
