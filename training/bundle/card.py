@@ -12,7 +12,7 @@ from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.domain.segmentation import GLIOMA_REGIONS
 from neuroscan_core.pipeline.grid import SPACING_TOLERANCE
 from training.bundle.feed import Feed
-from training.bundle.words import INTENDED_USE, LICENCES, LIMITS, SET_NAMES, TASKS, training_data
+from training.bundle.words import INTENDED_USE, LIMITS, SET_NAMES, TASKS, licence, training_data
 from training.data.splits import Split
 from training.export.onnx_file import INPUT_NAME, OUTPUT_NAME
 
@@ -99,9 +99,9 @@ def make_card(facts: CardFacts) -> dict[str, Any]:
         "intended_use": INTENDED_USE[facts.kind],
         "limits": list(LIMITS[facts.kind]),
         "training": {"split": facts.split.name, **facts.training},
-        "training_data": training_data(facts.split),
+        "training_data": training_data(facts.split, facts.kind),
         "metrics": [dict(entry) for entry in facts.metrics],
-        "licence": LICENCES[facts.split.name],
+        "licence": licence(facts.split, facts.kind),
         "onnx": {
             "file": MODEL_FILE,
             "sha256": facts.onnx.sha256,

@@ -59,35 +59,31 @@ NOT_A_DEVICE = "Not a medical device; not for diagnosis."
 _LGG_LICENCE = "CC BY-NC-SA 4.0 as listed by its publisher; images at TCIA CC BY 3.0"
 _BRATS_LICENCE = "unclear: challenge terms (registration, citation); research only"
 _PICTURES_LICENCE = "CC0 as listed by its publisher; its figshare part CC BY 4.0; other parts unclear"
-LICENCES = {
-    "flair-v1": "Weights: research only, non-commercial. Trained on the LGG Segmentation Dataset (CC BY-NC-SA 4.0) and "
-    f"on BraTS challenge data (terms unclear, research only). {NOT_A_DEVICE}",
-    "brats-v1": "Weights: research only. Trained on BraTS challenge data (terms unclear, research only). "
-    f"{NOT_A_DEVICE}",
-    "pictures-v1": "Weights: research only. Trained on the Brain Tumor MRI Dataset (CC0 as listed by its publisher, "
-    f"parts of it under other terms). {NOT_A_DEVICE}",
-}
+_LGG_TERMS = "the LGG Segmentation Dataset (CC BY-NC-SA 4.0)"
+_BRATS_TERMS = "BraTS challenge data (terms unclear, research only)"
+_PICTURES_TERMS = "the Brain Tumor MRI Dataset (CC0 as listed by its publisher, parts of it under other terms)"
 _BRATS_CITATION = (
     "Menze 2015, 10.1109/TMI.2014.2377694; Bakas 2017, 10.1038/sdata.2017.117; Bakas 2018, arXiv:1811.02629; "
     "Baid 2021, arXiv:2107.02314"
 )
 
 
-def training_data(split: Split) -> list[dict[str, Any]]:
-    """Return what a card says of the data of a split, one entry per set.
-
-    Raises
-    ------
-    ValueError
-        Nothing is known of the data of this split.
-    """
-    if split.name == "flair-v1":
-        return [_lgg(split), _brats(split, "FLAIR")]
-    if split.name == "brats-v1":
-        return [_brats(split, "T1, T1ce, T2 and FLAIR")]
-    if split.name == "pictures-v1":
+def training_data(split: Split, kind: ModelKind) -> list[dict[str, Any]]:
+    """Return what a card says of the data of a split, one entry per set."""
+    if kind is ModelKind.CLASSIFIER:
         return [_pictures(split)]
-    raise ValueError(f"no words for the data of the split {split.name}; known are {', '.join(sorted(LICENCES))}")
+    entries = [_lgg(split), _brats(split, "FLAIR" if kind is ModelKind.SLICE25D else "T1, T1ce, T2 and FLAIR")]
+    return [entry for entry in entries if any(entry["patients"].values())]
+
+
+def licence(split: Split, kind: ModelKind) -> str:
+    """Return the terms of the weights, which are those of the data."""
+    if kind is ModelKind.CLASSIFIER:
+        return f"Weights: research only. Trained on {_PICTURES_TERMS}. {NOT_A_DEVICE}"
+    trained = [_is_lgg(name) for name in (*split.parts["train"], *split.parts["val"])]
+    terms = [text for text, holds in ((_LGG_TERMS, any(trained)), (_BRATS_TERMS, not all(trained))) if holds]
+    use = "research only, non-commercial" if any(trained) else "research only"
+    return f"Weights: {use}. Trained on {' and on '.join(terms)}. {NOT_A_DEVICE}"
 
 
 def _lgg(split: Split) -> dict[str, Any]:

@@ -60,11 +60,14 @@ class Extras:
         20, or 13 for TensorRT 8.2.
     torchscript : bool
         Also write TorchScript (classifiers only).
+    split : str
+        File or name of the split that it was trained with; by default what the run says, or that of the kind.
     """
 
     name: str = ""
     opset: int = OPSET
     torchscript: bool = False
+    split: str = ""
 
 
 def write_bundle(
@@ -149,7 +152,7 @@ def _write_files(
             kind=trained.kind,
             feed=feed,
             onnx=OnnxFacts(sha256_of(folder / MODEL_FILE), extras.opset, num_parameters(trained.network)),
-            split=load_split(str(trained.data_option("split", SPLITS[trained.kind]))),
+            split=load_split(extras.split or str(trained.data_option("split", SPLITS[trained.kind]))),
             postprocessing=postprocessing,
             metrics=metrics,
             training=_training(trained),

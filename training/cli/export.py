@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     use_threads(arguments.threads)
     console = Console()
-    extras = Extras(arguments.name, arguments.opset, arguments.torchscript)
+    extras = Extras(arguments.name, arguments.opset, arguments.torchscript, arguments.split or "")
     with console.status("exporting and comparing"):
         card = write_bundle(
             arguments.run, arguments.bundle, arguments.version, arguments.postprocessing, arguments.metrics, extras

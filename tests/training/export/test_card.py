@@ -10,7 +10,7 @@ pytest.importorskip("onnx", reason="the `training` extra is not installed", exc_
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from training.bundle.card import CardFacts, OnnxFacts, make_card, metrics_of
 from training.bundle.feed import Feed
-from training.bundle.words import LICENCES, SPLITS, training_data
+from training.bundle.words import SPLITS, licence, training_data
 from training.card_page import card_page
 from training.data.splits import Split, load_split
 
@@ -76,20 +76,30 @@ def test_figures_of_an_evaluation_are_rounded_and_nested_tables_left_out():
     ]  # fmt: skip
 
 
-def test_counts_come_from_the_split():
-    split = Split("brats-v1", {"train": ("Brats18_a", "TCGA_x"), "val": ("Brats18_b",), "test": ()})
-    (entry,) = training_data(split)
-    assert entry["patients"] == {"train": 1, "val": 1, "test": 0}
-    assert "2 patients" in entry["name"]
+def split(name="mine", train=(), val=(), test=()):
+    return Split(name, {"train": train, "val": val, "test": test})
+
+
+def test_counts_and_terms_come_from_the_split():
+    both = split(train=("Brats18_a", "TCGA_x"), val=("Brats18_b",))
+    lgg, brats = training_data(both, ModelKind.SLICE25D)
+    assert (lgg["patients"]["train"], brats["patients"]) == (1, {"train": 1, "val": 1, "test": 0})
+    assert "2 patients" in brats["name"]
+    assert "non-commercial" in licence(both, ModelKind.SLICE25D)
+
+
+def test_data_that_was_not_used_binds_nobody():
+    brats = split(train=("Brats18_a",), val=("Brats18_b",))
+    assert [entry["name"][:5] for entry in training_data(brats, ModelKind.VOLUME3D)] == ["BraTS"]
+    assert "LGG" not in licence(brats, ModelKind.VOLUME3D)
+    lgg = split(train=("TCGA_a",), val=("TCGA_b",), test=("Brats18_a",))
+    assert "BraTS" not in licence(lgg, ModelKind.SLICE25D)
 
 
 def test_every_kind_has_words_for_its_split():
     for kind, name in SPLITS.items():
-        split = Split(name, {"train": ("a",), "val": (), "test": ()})
-        assert training_data(split)[0]["licence"], kind
-        assert "Not a medical device" in LICENCES[name]
-
-
-def test_split_without_words_is_refused():
-    with pytest.raises(ValueError, match="no words for the data of the split mine"):
-        training_data(Split("mine", {"train": (), "val": (), "test": ()}))
+        committed = load_split(name)
+        for source in training_data(committed, kind):
+            assert source["licence"]
+            assert source["citation"]
+        assert "Not a medical device" in licence(committed, kind)
