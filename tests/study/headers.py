@@ -6,6 +6,7 @@ from typing import Any
 
 from pydicom import Dataset
 
+MP, SPOILED = ["SK", "SP", "MP"], ["SS", "SP", "SK"]
 Row = tuple[str, str, dict[str, Any]]
 
 
@@ -35,22 +36,22 @@ def classic(
 # Name of the case, role, attributes.
 HEADERS: list[Row] = [
     # Siemens
-    ("siemens mprage", "T1", classic("t1_mprage_sag_p2_iso", "GR\\IR", 2300, 2.32, 900, SequenceVariant=["SK", "SP", "MP"],
+    ("siemens mprage", "T1", classic("t1_mprage_sag_p2_iso", "GR\\IR", 2300, 2.32, 900, SequenceVariant=MP,
      SequenceName="*tfl3d1_16ns", FlipAngle=8)),
-    ("siemens mprage km", "T1ce", classic("t1_mprage_tra_KM", "GR\\IR", 1900, 2.5, 900, SequenceVariant=["SK", "SP", "MP"],
+    ("siemens mprage km", "T1ce", classic("t1_mprage_tra_KM", "GR\\IR", 1900, 2.5, 900, SequenceVariant=MP,
      FlipAngle=9)),
     ("siemens mprage agent", "T1ce", classic("t1_mprage_tra", "GR\\IR", 1900, 2.5, 900, ContrastBolusAgent="Gadovist")),
     ("siemens mprage nativ", "T1", classic("t1_mprage_tra_nativ", "GR\\IR", 1900, 2.5, 900)),
     ("siemens ohne km", "T1", classic("t1_se_tra ohne KM", "SE", 550, 12)),
-    ("siemens dark-fluid", "FLAIR", classic("t2_tirm_tra_dark-fluid", "SE\\IR", 9000, 81, 2500, SequenceName="*tir2d1rr16",
-     SequenceVariant=["SK", "SP", "MP"])),
+    ("siemens dark-fluid", "FLAIR", classic("t2_tirm_tra_dark-fluid", "SE\\IR", 9000, 81, 2500,
+     SequenceName="*tir2d1rr16", SequenceVariant=MP)),
     ("siemens space flair", "FLAIR", classic("t2_space_dark-fluid_sag_p2", "SE\\IR", 5000, 387, 1800, FlipAngle=120)),
     ("siemens tse", "T2", classic("t2_tse_tra_512", "SE", 6100, 103, SequenceVariant=["SK", "SP", "OSP"])),
     ("siemens space t2", "T2", classic("t2_space_sag_iso", "SE", 3200, 408)),
-    ("siemens vibe", "T1ce", classic("t1_vibe_fs_tra post", "GR", 6.2, 2.5, FlipAngle=10, SequenceVariant=["SK", "SP"])),
+    ("siemens vibe", "T1ce", classic("t1_vibe_fs_tra post", "GR", 6.2, 2.5, FlipAngle=10, SequenceVariant=SPOILED)),
     # GE
-    ("ge bravo", "T1", classic("Ax 3D T1 BRAVO", "GR", 8.2, 3.2, 450, SequenceVariant=["SS", "SP", "SK"], FlipAngle=12)),
-    ("ge bravo +c", "T1ce", classic("Ax T1 BRAVO +C", "GR", 8.2, 3.2, 450, SequenceVariant=["SS", "SP", "SK"])),
+    ("ge bravo", "T1", classic("Ax 3D T1 BRAVO", "GR", 8.2, 3.2, 450, SequenceVariant=SPOILED, FlipAngle=12)),
+    ("ge bravo +c", "T1ce", classic("Ax T1 BRAVO +C", "GR", 8.2, 3.2, 450, SequenceVariant=SPOILED)),
     ("ge mprage research", "T1", classic("3D Ax T1 MP-RAGE_R22", "RM\\IR", 2217.66, 3.172, 1000, FlipAngle=8)),
     ("ge t1 flair", "T1", classic("Ax T1 FLAIR", "SE\\IR", 2500, 24, 920)),
     ("ge t1 flair gd", "T1ce", classic("Ax T1 FLAIR GD", "SE\\IR", 2500, 24, 920)),

@@ -118,7 +118,7 @@ def test_values_that_are_no_numbers_count_as_absent(tmp_path: Path) -> None:
     assert role_of(found).role == "FLAIR"
 
 
-# What there is of real scanners: none is a tumour protocol, and only the anatomical T1 images show one of its weightings.
+# What there is of real scanners: no tumour protocol, and only the anatomical T1 images show one of its weightings.
 REAL = {
     "ge_signa_pioneer_t1_mprage": "T1",
     "siemens_prisma_xa30_enhanced_t1w": "T1",
