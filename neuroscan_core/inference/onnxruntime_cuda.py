@@ -56,7 +56,7 @@ class OnnxRuntimeCudaEngine:
             )
         self._items_per_run = 1 if bundle.card.kind is ModelKind.VOLUME3D else config.max_batch
         check_against_reference(self, bundle.reference)
-        if not keeps_items_apart(self, bundle.reference):
+        if self._items_per_run > 1 and not keeps_items_apart(self, bundle.reference):
             self._items_per_run = 1
 
     @property

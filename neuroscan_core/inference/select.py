@@ -41,21 +41,21 @@ def open_engine(
     """
     openers = OPENERS if openers is None else openers
 
-    def processor() -> InferenceEngine:
-        return openers["onnxruntime"](bundle, config)
+    def reserve() -> InferenceEngine:
+        return openers["onnxruntime"](bundle, config.model_copy(update={"precision": "fp32"}))
 
     for name in AUTO_ORDER if config.engine == "auto" else (config.engine,):
         if name == "onnxruntime":
-            return processor()
+            break
         try:
-            return WatchedEngine(openers[name](bundle, config), processor)
+            return WatchedEngine(openers[name](bundle, config), reserve)
         except EngineRefused as exc:
-            return WatchedEngine.replaced(name, str(exc), processor)
+            return WatchedEngine.replaced(name, str(exc), reserve)
         except EngineUnavailable as exc:
             if config.engine != "auto":
                 raise
             log.debug("engine is not available", engine=name, reason=exc.message)
-    return processor()
+    return openers["onnxruntime"](bundle, config)
 
 
 def _open_processor(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:

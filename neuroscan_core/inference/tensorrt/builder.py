@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from neuroscan_core.domain.errors import EngineRefused
+from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable
 from neuroscan_core.inference.tensorrt.generation import Generation, Precision
 from neuroscan_core.log import get_logger
 
@@ -92,7 +92,7 @@ def build_plan(trt: Any, request: BuildRequest) -> BuiltPlan:
         TensorRT cannot read the network, or cannot build it.
     """
     generation, logger = Generation.of(trt.__version__), make_logger(trt)
-    builder = trt.Builder(logger)
+    builder = start(trt.Builder, logger)
     network = builder.create_network(_bits(trt.NetworkDefinitionCreationFlag, generation.network_flags()))
     _parse(trt, network, logger, request.onnx)
     config = builder.create_builder_config()
@@ -105,6 +105,23 @@ def build_plan(trt: Any, request: BuildRequest) -> BuiltPlan:
     if plan is None:
         raise _not_built(logger.errors)
     return BuiltPlan(bytes(plan), bytes(cache.serialize()))
+
+
+def start(make: Any, logger: Any) -> Any:
+    """Make one of TensorRT's first objects.
+
+    Raises
+    ------
+    EngineUnavailable
+        TensorRT does not start here.
+    """
+    try:
+        return make(logger)
+    except (TypeError, RuntimeError) as exc:  # the bindings raise these where the library answers null
+        reasons = "; ".join(logger.errors) or str(exc)
+        raise EngineUnavailable(
+            f"TensorRT does not start: {reasons}.", remedy="Check that driver, CUDA and TensorRT belong together."
+        ) from exc
 
 
 def make_logger(trt: Any) -> Any:

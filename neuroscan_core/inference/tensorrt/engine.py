@@ -101,7 +101,8 @@ class TensorRtEngine:
             self.agreement: Agreement = check_against_reference(
                 self, bundle.reference, limits_for(self._network.precision)
             )
-            self._items_per_run = self._profile.max_batch if keeps_items_apart(self, bundle.reference) else 1
+            if self._profile.max_batch > 1 and not keeps_items_apart(self, bundle.reference):
+                self._items_per_run = 1
         except BaseException:
             self.close()
             raise

@@ -67,6 +67,11 @@ class Generation:
         """The limit of the workspace is one of several pools' limits."""
         return (self.major, self.minor) >= (8, 4)
 
+    @property
+    def shares_profiles(self) -> bool:
+        """Several execution contexts may use one optimisation profile."""
+        return self.major >= 10
+
     def builder_flags(self, precision: Precision) -> tuple[str, ...]:
         """Names of the `BuilderFlag` members to set."""
         if not self.is_weakly_typed:

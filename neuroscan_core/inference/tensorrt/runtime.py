@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable
-from neuroscan_core.inference.tensorrt.builder import Profile, make_logger
+from neuroscan_core.inference.tensorrt.builder import Profile, make_logger, start
 from neuroscan_core.inference.tensorrt.cuda import CudaGraph, GraphNotRecorded
 from neuroscan_core.inference.tensorrt.generation import Generation
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
+
+MAX_RECORDINGS = 4  # each has a context with memory of its own
 
 
 class Tensors(Protocol):
@@ -82,7 +84,7 @@ class NumberedTensors:
 
 
 class PlanRuntime:
-    """A plan on the GPU with buffers for its largest batch, one execution context and one stream.
+    """A plan on the GPU with buffers for its largest batch, one stream, and a context for each shape that is recorded.
 
     Parameters
     ----------
@@ -100,24 +102,25 @@ class PlanRuntime:
     ------
     EngineRefused
         TensorRT does not take the plan, or its tensors are others.
+    EngineUnavailable
+        TensorRT does not start, or the GPU's memory is full.
     """
 
     def __init__(
         self, trt: Any, driver: Any, plan: bytes, profile: Profile, names: tuple[str, str], driver_library: Any = None
     ) -> None:
-        self._driver, self._library = driver, driver_library
+        self._trt, self._driver, self._names = trt, driver, names
+        generation = Generation.of(trt.__version__)
+        self._is_one_shape = profile.max_batch == 1
+        self._library = driver_library if generation.shares_profiles or self._is_one_shape else None
+        self._kind = NamedTensors if generation.has_named_tensors else NumberedTensors
         self._logger = make_logger(trt)
-        self._engine = trt.Runtime(self._logger).deserialize_cuda_engine(plan)
+        self._engine = start(trt.Runtime, self._logger).deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise EngineRefused(f"TensorRT does not take the plan: {'; '.join(self._logger.errors) or 'no reason'}.")
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise EngineUnavailable("TensorRT has no memory for an engine.", remedy="Free GPU memory.")
-        kind = NamedTensors if Generation.of(trt.__version__).has_named_tensors else NumberedTensors
-        self._tensors: Tensors = kind(trt, self._engine, self._context, *names)
+            raise EngineRefused(f"TensorRT does not take the plan: {self._reason()}.")
+        self._tensors = self._open_context()
         self._stream = driver.Stream()
-        self._graphs: dict[int, CudaGraph] = {}
-        self._shape: tuple[int, ...] = ()
+        self._recordings: dict[int, tuple[Tensors, CudaGraph]] = {}
         self._allocate((profile.max_batch, *profile.item_shape))
 
     def run(self, image_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -129,19 +132,25 @@ class PlanRuntime:
             graph.launch()
         else:
             self._set_shape(image_NC.shape)
-            self._enqueue(num)
+            self._enqueue(self._tensors, num)
         self._stream.synchronize()
         return np.array(self._host_out[:num])
 
     def close(self) -> None:
-        """Free everything, contexts before engines."""
-        for graph in self._graphs.values():
+        """Free everything, contexts before the engine."""
+        for _, graph in self._recordings.values():
             graph.close()
-        self._graphs.clear()
-        del self._tensors, self._context, self._engine
+        self._recordings.clear()
+        del self._tensors, self._engine
         self._device_in.free()
         self._device_out.free()
         del self._host_in, self._host_out, self._stream
+
+    def _open_context(self) -> Tensors:
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise EngineUnavailable(f"TensorRT opens no context: {self._reason()}.", remedy="Free GPU memory.")
+        return self._kind(self._trt, self._engine, context, *self._names)
 
     def _allocate(self, largest: tuple[int, ...]) -> None:
         output_shape = self._tensors.output_shape(largest)
@@ -157,26 +166,37 @@ class PlanRuntime:
             self._tensors.output_shape(shape)
             self._shape = shape
 
-    def _enqueue(self, num: int) -> None:
+    def _enqueue(self, tensors: Tensors, num: int) -> None:
         self._driver.memcpy_htod_async(self._device_in, self._host_in[:num], self._stream)
-        if not self._tensors.enqueue(self._stream.handle):
-            raise EngineUnavailable(f"TensorRT did not start: {'; '.join(self._logger.errors[-1:]) or 'no reason'}.")
+        if not tensors.enqueue(self._stream.handle):
+            raise EngineUnavailable(f"TensorRT does not execute: {self._reason()}.")
         self._driver.memcpy_dtoh_async(self._host_out[:num], self._device_out, self._stream)
 
     def _graph(self, shape: tuple[int, ...]) -> CudaGraph | None:
-        """The recording for a batch size; made at its first use, after one execution as TensorRT asks for."""
-        if self._library is None or shape[0] in self._graphs:
-            return self._graphs.get(shape[0])
-        self._set_shape(shape)
-        self._enqueue(shape[0])
-        self._stream.synchronize()
+        """The recording for a batch size, made at its first use."""
+        if shape[0] in self._recordings:
+            return self._recordings[shape[0]][1]
+        if self._library is None or len(self._recordings) >= MAX_RECORDINGS:
+            return None
         try:
-            graph = CudaGraph(self._library, self._stream.handle, lambda: self._enqueue(shape[0]))
+            self._recordings[shape[0]] = self._record(shape)
         except (GraphNotRecorded, EngineUnavailable, self._driver.Error) as exc:
             log.warning("no CUDA graph; the engine runs without", reason=str(exc))
             self._library = None
             return None
-        return self._graphs.setdefault(shape[0], graph)
+        return self._recordings[shape[0]][1]
+
+    def _record(self, shape: tuple[int, ...]) -> tuple[Tensors, CudaGraph]:
+        """Execute once, as TensorRT asks for, then record; a context must not change once it was recorded."""
+        tensors = self._tensors if self._is_one_shape else self._open_context()
+        tensors.output_shape(shape)
+        tensors.use(int(self._device_in), int(self._device_out))
+        self._enqueue(tensors, shape[0])
+        self._stream.synchronize()
+        return tensors, CudaGraph(self._library, self._stream.handle, lambda: self._enqueue(tensors, shape[0]))
+
+    def _reason(self) -> str:
+        return "; ".join(self._logger.errors[-1:]) or "no reason given"
 
 
 def _require(is_taken: Any, shape: tuple[int, ...]) -> None:

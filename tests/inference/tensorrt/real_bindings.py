@@ -25,17 +25,24 @@ TIMEOUT_S = 180
 DESCRIBE = """
 import json, sys
 import tensorrt_bindings as trt
-from neuroscan_core.inference.tensorrt.builder import _bits, make_logger
+from neuroscan_core.domain.errors import EngineUnavailable
+from neuroscan_core.inference.tensorrt.builder import BuildRequest, Profile, _bits, build_plan, make_logger
 from neuroscan_core.inference.tensorrt.generation import Generation
 
 classes, enums = json.loads(sys.argv[1]), json.loads(sys.argv[2])
 generation, logger = Generation.of(trt.__version__), make_logger(trt)
 logger.log(trt.ILogger.ERROR, "told")
+try:
+    build_plan(trt, BuildRequest(b"", "image", "fp16", Profile((3, 32, 32), 1), 1 << 20))
+    start = "starts"
+except EngineUnavailable as exc:
+    start = exc.message
 print(json.dumps({
     "version": trt.__version__,
     "classes": {name: {a: getattr(getattr(trt, name), a).__doc__ or "" for a in dir(getattr(trt, name))}
                 for name in classes},
     "enums": {name: sorted(getattr(trt, name).__members__) for name in enums},
+    "start": start,
     "logger": [isinstance(logger, trt.ILogger), logger.errors],
     "network_flags": _bits(trt.NetworkDefinitionCreationFlag, generation.network_flags()),
     "builder_flags": [int(getattr(trt.BuilderFlag, flag)) for flag in generation.builder_flags("int8")],
@@ -93,6 +100,13 @@ def pycuda_sources(version: str, folder: Path) -> str:
         member = archive.extractfile(f"pycuda-{version}/src/wrapper/wrap_cudadrv.cpp")
         assert member is not None
         return member.read().decode()
+
+
+def cuda_header(folder: Path) -> str:
+    """`cuda.h` of CUDA 12."""
+    wheel = download(folder, "nvidia-cuda-runtime-cu12==12.6.77", "--only-binary=:all:")
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read("nvidia/cuda_runtime/include/cuda.h").decode()
 
 
 def parameters_of(doc: str) -> list[list[tuple[str, bool]]]:

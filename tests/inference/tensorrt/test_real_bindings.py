@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from neuroscan_core.inference.tensorrt.cuda import CAPTURE_THREAD_LOCAL
 from tests.inference.tensorrt.fake_gpu import Gpu
 from tests.inference.tensorrt.fake_tensorrt import fake_tensorrt
-from tests.inference.tensorrt.real_bindings import describe, parameters_of, pycuda_sources
+from tests.inference.tensorrt.real_bindings import cuda_header, describe, parameters_of, pycuda_sources
 
 VERSIONS = ("8.6.1", "10.3.0", "10.11.0.33", "10.12.0.36", "10.16.1.11", "11.2.1.2", "11.4.0.106")
 CONSTRUCTED = ("Builder", "ILogger", "OnnxParser", "Runtime")
@@ -38,6 +39,7 @@ def test_the_fake_of_a_version_has_nothing_that_the_real_one_lacks(version: str,
     classes, enums = parts_of(fake)
     real = describe(version, tmp_path, list(classes), list(enums))
     assert real["version"] == version and real["logger"] == [True, ["told"]]
+    assert real["start"].startswith("TensorRT does not start")
     for name, members in enums.items():
         assert set(members) <= set(real["enums"][name]), name
     for name, cls in classes.items():
@@ -72,7 +74,8 @@ def test_pycuda_has_what_the_fake_driver_has(version: str, tmp_path: Path) -> No
         ".DEF_SIMPLE_METHOD(compute_capability)", ".DEF_SIMPLE_METHOD(name)", '.def("push", context_push)',
         ".DEF_SIMPLE_METHOD(pop)\n      .staticmethod(\"pop\")", ".DEF_SIMPLE_METHOD(detach)",
         '("Stream", py::init<unsigned int>(py::arg("flags")=0))', ".DEF_SIMPLE_METHOD(synchronize)",
-        '.add_property("handle", &cl::handle_int)', '"DeviceAllocation"', '.DEF_SIMPLE_METHOD(free)',
+        '.add_property("handle", &cl::handle_int)', '"DeviceAllocation"', "DECLARE_EXC(Error, NULL);",
+        '.DEF_SIMPLE_METHOD(free)',
         '(py::arg("shape"), py::arg("dtype"), py::arg("order")="C",', 'py::def("mem_alloc", mem_alloc_wrap,',
         'py::def("memcpy_htod_async", py_memcpy_htod_async,\n'
         '      (py::args("dest"), py::arg("src"), py::arg("stream")=py::object()));',
@@ -80,6 +83,25 @@ def test_pycuda_has_what_the_fake_driver_has(version: str, tmp_path: Path) -> No
         '      (py::args("dest"), py::arg("src"), py::arg("stream")=py::object()));',
     ):  # fmt: skip
         assert exported in source, exported
+
+
+@pytest.mark.slow
+def test_the_cuda_driver_has_the_functions_of_graphs_with_these_parameters(tmp_path: Path) -> None:
+    header = cuda_header(tmp_path)
+    for declaration in (
+        "cuStreamBeginCapture(CUstream hStream, CUstreamCaptureMode mode);",
+        "#define cuStreamBeginCapture                __CUDA_API_PTSZ(cuStreamBeginCapture_v2)",
+        "cuStreamEndCapture(CUstream hStream, CUgraph *phGraph);",
+        "#define cuGraphInstantiate                  cuGraphInstantiateWithFlags",
+        "cuGraphInstantiate(CUgraphExec *phGraphExec, CUgraph hGraph, unsigned long long flags);",
+        "cuGraphInstantiate(CUgraphExec *phGraphExec, CUgraph hGraph, CUgraphNode *phErrorNode, char *logBuffer, "
+        "size_t bufferSize);",
+        "cuGraphLaunch(CUgraphExec hGraphExec, CUstream hStream);",
+        "cuGraphExecDestroy(CUgraphExec hGraphExec);",
+        "cuGraphDestroy(CUgraph hGraph);",
+        f"CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = {CAPTURE_THREAD_LOCAL},",
+    ):
+        assert declaration in header, declaration
 
 
 def test_parameters_are_read_from_the_text_of_pybind11() -> None:

@@ -94,9 +94,33 @@ def test_without_graphs_it_runs_all_the_same(refused: str) -> None:
 def test_graphs_of_cuda_10_are_made_with_the_older_function() -> None:
     machine = Machine(None, "8.2.1.9", graphs=True)
     machine.libcuda = FakeLibcuda(machine.gpu, is_old=True)
-    with machine.open() as engine:
+    with machine.open(max_batch=1) as engine:
         engine.run(images(1))
     assert "cuGraphLaunch" in machine.gpu.calls and machine.gpu.num_open == 0
+
+
+@pytest.mark.parametrize("version", ["8.2.1.9", "8.6.1"])
+def test_before_10_a_profile_has_one_context_so_only_one_shape_is_recorded(version: str) -> None:
+    machine = Machine(None, version, graphs=True)
+    with machine.open(max_batch=2) as engine:
+        engine.run(images(2))
+    assert "cuGraphLaunch" not in machine.gpu.calls
+    with machine.open(max_batch=1) as engine:
+        engine.run(images(2))
+    assert "cuGraphLaunch" in machine.gpu.calls and machine.gpu.num_open == 0
+
+
+def test_only_so_many_batch_sizes_are_recorded() -> None:
+    machine = Machine(None, graphs=True)
+    with machine.open(max_batch=9) as engine:
+        for num in range(1, 10):
+            expected = engine.run(images(num))
+            assert np.array_equal(engine.run(images(num)), expected)
+        assert machine.gpu.calls.count("cuGraphInstantiate") == 4
+        machine.gpu.calls.clear()
+        engine.run(images(9))
+        assert "cuGraphLaunch" not in machine.gpu.calls
+    assert machine.gpu.num_open == 0
 
 
 def test_engines_are_used_from_other_threads_than_the_one_that_opened_them() -> None:
