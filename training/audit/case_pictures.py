@@ -74,6 +74,12 @@ def paint_labels(image_HW3: Image, labels_HW: npt.NDArray[np.uint8], is_binary: 
     return image_HW3
 
 
+def write_on(axes: Any, text: str) -> None:
+    """Write on a picture, bottom left, legible whatever is there."""
+    box = {"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 1.5}
+    axes.text(0.02, 0.02, text, transform=axes.transAxes, color="white", fontsize=7, va="bottom", bbox=box)
+
+
 def contours(axes: Any, mask_HW: Mask, colour: str, width: float = 1.3) -> None:
     """Draw the outline of a mask."""
     outlines, _ = cv2.findContours(
@@ -101,7 +107,7 @@ def comparison_rows(evidence: SegmentationEvidence, chosen: Sequence[tuple[Cache
         )
         for entry, picture in zip(row, pictures, strict=True):
             entry.imshow(picture, interpolation="bilinear")
-        row[0].text(0.02, 0.02, caption, transform=row[0].transAxes, color="white", fontsize=7, va="bottom")
+        write_on(row[0], caption)
     for entry, title in zip(axes[0], TITLES, strict=True):
         entry.set_title(title)
     labels = {} if is_binary else dict(zip(CLASSES.values(), LABEL_COLOURS, strict=True))
@@ -165,7 +171,7 @@ def montage(evidence: SegmentationEvidence) -> Any:
         entry.imshow(grey(evidence.images(case)[offset, -1][box]), interpolation="bilinear")
         contours(entry, truth[offset][box], TRUTH_LINE)
         contours(entry, found[offset][box], PREDICTION_LINE)
-        entry.text(0.03, 0.03, f"slice {offset + 1}", transform=entry.transAxes, color="white", fontsize=7)
+        write_on(entry, f"slice {offset + 1}")
     legend_of(figure, CONTOUR_LEGEND, lines=True)
     return figure
 
@@ -187,7 +193,7 @@ def channels(evidence: SegmentationEvidence) -> Any:
         for entry, plane in zip(row, planes, strict=True):
             entry.imshow(grey(plane[box]), interpolation="bilinear")
             _outlines(entry, truth[offset][box], found[offset][box], is_window)
-        row[0].text(0.02, 0.02, _caption(case, figures.result.dice), transform=row[0].transAxes, color="w", fontsize=7)
+        write_on(row[0], _caption(case, figures.result.dice))
     for entry, title in zip(axes[0], titles, strict=True):
         entry.set_title(title)
     names = dict(zip(CLASSES.values(), LABEL_COLOURS, strict=True))
@@ -220,7 +226,7 @@ def probability_maps(evidence: SegmentationEvidence) -> Any:
         shown = (row[1].imshow(p, cmap="viridis", vmin=0, vmax=1), row[2].imshow(entropy, cmap="magma", vmin=0, vmax=1))
         for entry in row:
             contours(entry, truth[offset][box], "#FFFFFF" if entry is not row[0] else TRUTH_LINE, 1.0)
-        row[0].text(0.02, 0.02, _caption(case, figures.result.dice), transform=row[0].transAxes, color="w", fontsize=7)
+        write_on(row[0], _caption(case, figures.result.dice))
     for entry, title in zip(axes[0], ("Input", "Probability", "Uncertainty (bits)"), strict=True):
         entry.set_title(title)
     for entry, picture in zip((axes[-1, 1], axes[-1, 2]), shown, strict=True):

@@ -28,22 +28,22 @@ def dice_bars(evidence: SegmentationEvidence) -> Any:
         axes.fill_betweenx([places[0] - 0.5, places[-1] + 0.5], low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot([np.mean(values)] * 2, [places[0] - 0.5, places[-1] + 0.5], color=INK, linewidth=1.2)
         for place, value in zip(places, values, strict=True):
-            axes.text(max(value - 0.01, 0.005), place, f"{value:.3f}", va="center", ha="right", color="w", fontsize=7.5)
+            axes.text(0.008, place, f"{value:.3f}", va="center", color="w", fontsize=8, fontweight="bold")
         ticks += [(place, entry.result.name) for place, entry in zip(places, ranked, strict=True)]
         position += len(ranked) + 1
     axes.set_yticks([place for place, _ in ticks], labels=[name for _, name in ticks], fontsize=7.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel("Dice" if len(evidence.regions) == 1 else "mean Dice of WT, TC and ET")
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="lower right", ncols=len(groups))
+    figure.legend(loc="outside upper right", ncols=len(groups))
     return figure
 
 
 def box_plots(evidence: SegmentationEvidence) -> Any:
     """Dice and IoU over patients, per region and class."""
-    figure, axes = new_figure(9.0, 4.2, 1, 2, sharey=True)
     results = [entry.result for entry in evidence.evaluation.cases]
     names = [*results[0].regions, *results[0].classes]
+    figure, axes = new_figure(4.5 + 0.75 * len(names), 4.2, 1, 2, sharey=True)
     for entry, figure_name in zip(axes, ("dice", "iou"), strict=True):
         values = [[getattr((r.regions | r.classes)[name], figure_name) for r in results] for name in names]
         drawn = entry.boxplot(values, widths=0.55, patch_artist=True, showfliers=False, medianprops={"color": INK})
@@ -55,7 +55,7 @@ def box_plots(evidence: SegmentationEvidence) -> Any:
             entry.scatter(places, column, s=16, color=colour, edgecolor="white", linewidth=0.5, zorder=3)
         entry.set_xticks(range(1, len(names) + 1), labels=[name.replace(" ", "\n") for name in names])
         entry.set_title({"dice": "Dice", "iou": "IoU"}[figure_name])
-        entry.set_ylim(-0.02, 1.02)
+        entry.set_ylim(max(0.0, min(map(min, values)) - 0.05) if figure_name == "iou" else None, 1.02)
         entry.grid(axis="x", visible=False)
     return figure
 

@@ -82,7 +82,7 @@ def precision_recall(evidence: SegmentationEvidence) -> Any:
     figure, axes = new_figure(6.0, 4.8)
     chosen = np.array([evidence.evaluation.postprocessing.threshold])
     for label, colour, dash, histogram in _lines(evidence, "volume"):
-        precision, recall = histogram.precision_recall(THRESHOLDS)
+        precision, recall = histogram.precision_recall_curve()
         axes.plot(recall, precision, color=colour, linestyle=dash, label=label)
         at = histogram.precision_recall(chosen)
         axes.plot(at[1], at[0], color=colour, marker="o", markeredgecolor="white", markersize=8)
