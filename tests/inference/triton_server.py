@@ -13,7 +13,7 @@ import pytest
 
 from neuroscan_core.config import TritonConfig
 from neuroscan_core.domain.errors import EngineUnavailable
-from training.triton.server import Listening, TritonServer, find_installation
+from training.triton.server import Certificates, Listening, TritonServer, find_installation
 
 
 def free_ports(num: int) -> list[int]:
@@ -29,7 +29,7 @@ def free_ports(num: int) -> list[int]:
 
 
 @contextmanager
-def serving(repository: Path) -> Iterator[TritonServer]:
+def serving(repository: Path, tls: Certificates | None = None) -> Iterator[TritonServer]:
     """Serve a repository; skips the test where no server is installed."""
     pytest.importorskip("tritonclient", reason="pip install 'neuroscan[triton]'")
     try:
@@ -38,7 +38,8 @@ def serving(repository: Path) -> Iterator[TritonServer]:
         pytest.skip(str(missing))
     http_port, grpc_port = free_ports(2)
     log = repository.parent / f"{repository.name}.log"
-    with TritonServer(repository, Listening("127.0.0.1", http_port, grpc_port), log, environment=os.environ) as server:
+    listening = Listening("127.0.0.1", http_port, grpc_port, tls=tls)
+    with TritonServer(repository, listening, log, environment=os.environ) as server:
         yield server
 
 

@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; a server has no passwords")
     parser.add_argument("--http-port", type=int, default=8000)
     parser.add_argument("--grpc-port", type=int, default=8001)
+    parser.add_argument(
+        "--tls",
+        type=Path,
+        nargs=3,
+        metavar=("CERTIFICATE", "KEY", "CA"),
+        help="gRPC over TLS, for clients with a certificate that CA signed (PEM)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,11 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace, console) -> int:  # type: ignore[no-untyped-def]  # rich is imported late
-    from training.triton.server import Listening, TritonServer
+    from training.triton.server import Certificates, Listening, TritonServer
 
     # Asked to end by a supervisor, it must take the server along.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    listening = Listening(arguments.host, arguments.http_port, arguments.grpc_port)
+    tls = Certificates(*arguments.tls) if arguments.tls else None
+    listening = Listening(arguments.host, arguments.http_port, arguments.grpc_port, tls=tls)
     log = Path(tempfile.mkstemp(prefix="triton-", suffix=".log")[1])
     with TritonServer(arguments.out.resolve(), listening, log, environment=os.environ) as server:
         console.print(f"Triton serves {arguments.out}: HTTP {arguments.host}:{arguments.http_port}, "

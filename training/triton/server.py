@@ -64,13 +64,23 @@ def find_installation() -> Installation:
 
 
 @dataclass(frozen=True)
+class Certificates:
+    """PEM files of a server that speaks gRPC over TLS and lets nobody in without a certificate signed by `ca`."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+@dataclass(frozen=True)
 class Listening:
-    """Where a server listens; loopback unless `host` says otherwise."""
+    """Where a server listens; loopback unless `host` says otherwise. TLS is for gRPC; Triton has none for HTTP."""
 
     host: str = "127.0.0.1"
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int | None = None
+    tls: Certificates | None = None
 
 
 class TritonServer:
@@ -169,6 +179,13 @@ class TritonServer:
             # The configuration must say everything: a wrong one is to fail here, not to be guessed right.
             "--disable-auto-complete-config",
         ]
+        if where.tls is not None:
+            command += [
+                "--grpc-use-ssl-mutual=true",
+                f"--grpc-server-cert={where.tls.certificate}",
+                f"--grpc-server-key={where.tls.key}",
+                f"--grpc-root-cert={where.tls.ca}",
+            ]
         if where.metrics_port is None:
             return [*command, "--allow-metrics=false"]
         return [*command, f"--metrics-address={where.host}", f"--metrics-port={where.metrics_port}"]
