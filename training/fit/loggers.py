@@ -39,6 +39,7 @@ def open_logger(config: FitConfig, folder: Path, store: Path | None = None) -> A
     if name == "none":
         return None
     _stay_offline()
+    known = name in _read_tracking(folder)
     try:
         logger = _mlflow(config, folder, store or folder) if name == "mlflow" else _wandb(config, folder)
     except ModuleNotFoundError as exc:
@@ -46,7 +47,9 @@ def open_logger(config: FitConfig, folder: Path, store: Path | None = None) -> A
             f"The logger {name} is not installed.",
             remedy="Run `pip install neuroscan[training]`, or set logger=none.",
         ) from exc
-    logger.log_hyperparams(config.to_dict())
+    if not known:
+        # In MLflow the parameters of a run stand for good; a resumed run may be longer, as config.yaml then says.
+        logger.log_hyperparams(config.to_dict())
     return logger
 
 

@@ -55,22 +55,32 @@ def test_mlflow_keeps_figures_and_settings_in_a_file_and_a_resumed_run_goes_on_i
     assert not addresses
 
 
-def test_wandb_writes_an_offline_run_with_its_history(tmp_path, addresses):
-    pytest.importorskip("wandb", reason="the `training` extra is not installed")
-    import wandb
+def wandb_records(path):
+    """Read the records of an offline run: a log in the format of LevelDB after 7 bytes of header."""
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
+    data, block, position, parts, records = path.read_bytes(), 32768, 7, b"", []
+    while position + 7 <= len(data):
+        left = block - position % block
+        if left < 7:
+            position += left
+            continue
+        length, kind = int.from_bytes(data[position + 4 : position + 6], "little"), data[position + 6]
+        parts += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            records.append(wandb_internal_pb2.Record.FromString(parts))
+            parts = b""
+    return records
+
+
+def test_wandb_writes_an_offline_run_with_its_history(tmp_path, addresses):
+    wandb = pytest.importorskip("wandb", reason="the `training` extra is not installed")
     fit(tmp_path, "logger=wandb")
     wandb.finish()
     (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
-    store, rows = DataStore(), []
-    store.open_for_scan(str(file))
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        if record.WhichOneof("record_type") == "history":
-            rows.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item})
+    histories = [r.history for r in wandb_records(file) if r.WhichOneof("record_type") == "history"]
+    rows = [{"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in h.item} for h in histories]
     assert [row["trainer/global_step"] for row in rows if "loss" in row] == [2, 4, 6]
     assert any("accuracy" in row for row in rows)
     assert not addresses
