@@ -26,6 +26,14 @@ CLASSES = ("glioma", "meningioma", "no tumour", "pituitary")
 #: View of the data -> channels of its arrays.
 VIEWS: dict[str, tuple[str, ...]] = {"flair": ("FLAIR",), "multimodal": SEQUENCES, "pictures": ("grey",)}
 
+#: Kind of network -> view of the data that it is trained from.
+VIEW_OF_KIND = {
+    "slice25d": "flair",
+    "multimodal2d": "multimodal",
+    "volume3d": "multimodal",
+    "classifier": "pictures",
+}
+
 
 @dataclass(frozen=True, order=True)
 class Case:

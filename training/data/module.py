@@ -12,18 +12,14 @@ import lightning
 
 from training.data.batches import BatchReader, PatchReader, PictureReader, SliceReader, WindowReader
 from training.data.cache import ArrayCache, CachedCase
+from training.data.cases import VIEW_OF_KIND
 from training.data.errors import DataError
 from training.data.loader import BatchLoader
 from training.data.sampling import EpochSampler, PatchSampler, PictureSampler, Sampler, SliceSampler
 from training.data.splits import Split
 
-#: Kind of network -> view of the data that it is trained from.
-VIEW_OF_KIND = {
-    "slice25d": "flair",
-    "multimodal2d": "multimodal",
-    "volume3d": "multimodal",
-    "classifier": "pictures",
-}
+__all__ = ["VIEW_OF_KIND", "NeuroScanData"]
+
 DEFAULT_PATCH = (64, 64, 64)
 DEFAULT_PICTURE = 224
 
