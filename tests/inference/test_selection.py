@@ -78,6 +78,19 @@ def test_auto_prefers_tensorrt_then_cuda_then_the_processor() -> None:
     assert problem(choose("auto")) == ""
 
 
+def test_the_reserve_computes_in_fp32_whatever_was_asked_for() -> None:
+    asked: list[str] = []
+
+    def processor(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
+        asked.append(config.precision)
+        return NamedEngine(bundle, "cpu")
+
+    config = SegmenterConfig(engine="tensorrt", precision="int8")
+    open_engine(load_bundle(TINY), config, {"onnxruntime": processor, "tensorrt": WRONG})
+    open_engine(load_bundle(TINY), config.model_copy(update={"engine": "onnxruntime"}), {"onnxruntime": processor})
+    assert asked == ["fp32", "int8"]
+
+
 def test_auto_never_asks_a_server() -> None:
     assert choose("auto", triton=opens("triton")).name == "cpu"
 
