@@ -72,15 +72,18 @@ class CudaThread:
     def _enter(self, ordinal: int) -> tuple[str, tuple[int, int]]:
         self._driver.init()
         device = self._driver.Device(ordinal)
+        major, minor = device.compute_capability()
+        name = str(device.name())
+        # Last: pycuda ends the process with a thread that dies before it has left its context.
         self._context = device.retain_primary_context()
         self._context.push()
-        major, minor = device.compute_capability()
-        return str(device.name()), (int(major), int(minor))
+        return name, (int(major), int(minor))
 
     def _leave(self, before: Callable[[], None]) -> None:
-        before()
-        self._driver.Context.pop()
-        if self._context is not None:
+        try:
+            before()
+        finally:
+            self._driver.Context.pop()
             self._context.detach()
 
 

@@ -133,7 +133,10 @@ class TensorRtEngine:
     def close(self) -> None:
         """Release the engine."""
         runtime, self._runtime = self._runtime, None
-        self._cuda.close(runtime.close if runtime is not None else lambda: None)
+        try:
+            self._cuda.close(runtime.close if runtime is not None else lambda: None)
+        except EngineUnavailable as exc:
+            log.warning("the GPU did not let go of an engine", model=self.card.name, reason=str(exc))
 
     def __enter__(self) -> TensorRtEngine:
         return self

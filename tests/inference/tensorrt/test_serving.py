@@ -141,6 +141,24 @@ def test_a_gpu_that_fails_while_serving_is_said_so() -> None:
             engine.run(images(1))
 
 
+def test_a_gpu_that_fails_at_the_end_too_is_left_all_the_same() -> None:
+    """pycuda aborts the process with a thread that still has a context."""
+    machine, before = Machine(None), threading.active_count()
+    engine = machine.open()
+    machine.gpu.fail_next = "free"
+    engine.close()
+    assert machine.gpu.calls[-2:] == ["pop", "detach"] and threading.active_count() == before
+
+
+@pytest.mark.parametrize("call", ["Stream", "mem_alloc", "pagelocked_empty", "Builder", "Runtime", "execute"])
+def test_a_gpu_that_fails_while_an_engine_is_opened_is_left(call: str) -> None:
+    machine = Machine(None)
+    machine.gpu.fail_next = call
+    with pytest.raises(EngineUnavailable, match="illegal memory access"):
+        machine.open()
+    assert machine.gpu.calls[-2:] == ["pop", "detach"]
+
+
 def test_a_machine_without_a_gpu_is_unavailable() -> None:
     machine, before = Machine(None), threading.active_count()
     machine.gpu = Gpu(name="")
