@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dicom_gateway.journal import DeliveryRecord, DeliveryState, InstanceRecord, Journal, SeriesRecord, SeriesState
+from dicom_gateway.journal import (
+    OPEN_STATES,
+    DeliveryRecord,
+    DeliveryState,
+    InstanceRecord,
+    Journal,
+    RecordKind,
+    SeriesRecord,
+    SeriesState,
+)
 from neuroscan_core.config import NodeConfig
 from neuroscan_core.domain.errors import StorageError
 from neuroscan_core.log import get_logger, series_context
@@ -54,7 +63,10 @@ class Retention:
         """Purge all that is old enough; a series whose files cannot be removed is logged and tried again."""
         at_s = self._clock() if now_s is None else now_s
         doomed, num_uncommitted = self._interrupted(), 0
+        needed = self._needed_studies()
         for series in self._old(at_s):
+            if series.study_uid in needed:
+                continue
             deliveries = self._journal.deliveries(series_uid=series.series_uid)
             if not self._is_settled(series, deliveries):
                 continue
@@ -63,6 +75,11 @@ class Retention:
             else:
                 num_uncommitted += 1
         return self._remove_all(doomed, num_uncommitted)
+
+    def _needed_studies(self) -> set[str]:
+        """Studies whose series are still to be segmented together."""
+        unfinished = self._journal.all_series([*OPEN_STATES, SeriesState.WAITING])
+        return {row.study_uid for row in unfinished if row.kind is RecordKind.STUDY}
 
     def _mark(self, series: SeriesRecord, at_s: float) -> list[SeriesRecord]:
         """Make a series purged in the journal; empty where it changed in the meantime.

@@ -110,3 +110,8 @@ class JournaledInstances(JournalFile):
                 " AND NOT EXISTS (SELECT 1 FROM instances WHERE series_uid = ?1)",
                 (series_uid,),
             )
+            connection.execute(
+                "DELETE FROM study_series WHERE series_uid = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM events WHERE series_uid = ?1)",
+                (series_uid,),
+            )

@@ -167,10 +167,11 @@ class StudyDesk:
         uid = job_uid(study_uid, study.name)
         last_s = max(rows[m.series_uid].last_received_at_s for m in members)
         first_s = min(rows[m.series_uid].opened_at_s for m in members)
-        self._journal.open_study(
-            uid, study_uid, name=study.name, model=study.model, priority=study.priority,
-            modality=rows[members[0].series_uid].modality, opened_at_s=first_s,
-        )  # fmt: skip
+        if self._journal.series(uid) is None:
+            self._journal.open_study(
+                uid, study_uid, name=study.name, model=study.model, priority=study.priority,
+                modality=rows[members[0].series_uid].modality, opened_at_s=first_s,
+            )  # fmt: skip
         if any(rows[m.series_uid].state is SeriesState.RECEIVING for m in members):
             return  # its end is noted
         candidates = [c for m in members if (c := self._candidate(m, rows[m.series_uid])) is not None]
@@ -213,12 +214,13 @@ class StudyDesk:
             self._end(uid, rejection)
             return
         sources = tuple(self._source(role, candidate) for role, candidate in choice.chosen.items())
-        last = self._last(uid)
+        last, row = self._last(uid), self._journal.series(uid)
         if last is not None and _versions(last.sources) == _versions(sources):
             return
+        assert row is not None, "a study that is looked at has a row"
         self._tell(
             StudyReady(
-                uid, 0, study.model, sources, match.reference, (last.version if last else 0) + 1, study.priority,
+                uid, 0, study.model, sources, match.reference, row.version + 1, study.priority,
                 study.triage or "", match.warnings,
             ),
             last_s,

@@ -17,15 +17,13 @@ def register(app: typer.Typer) -> None:
 
 
 def segment(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or file for NIfTI; made where missing.")],
     source: Annotated[
         Path | None,
         typer.Argument(
             help="Folder of DICOM (a series, a study), a DICOM file, a NIfTI file, or a BraTS case's folder."
         ),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder, or file for NIfTI; made where missing.")
-    ] = Path("neuroscan-results"),
     model: Annotated[str, typer.Option(help="Model bundle; default: what the rules choose.")] = "",
     triage: Annotated[str, typer.Option(help="Classifier whose opinion goes into the report.")] = "",
     t1: Annotated[Path | None, typer.Option(help="NIfTI of the T1-weighted volume.")] = None,
