@@ -224,8 +224,9 @@ def probability_maps(evidence: SegmentationEvidence) -> Any:
         entropy = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
         row[0].imshow(grey(slice_HW[box]), interpolation="bilinear")
         shown = (row[1].imshow(p, cmap="viridis", vmin=0, vmax=1), row[2].imshow(entropy, cmap="magma", vmin=0, vmax=1))
-        for entry in row:
-            contours(entry, truth[offset][box], "#FFFFFF" if entry is not row[0] else TRUTH_LINE, 1.0)
+        # On the uncertainty an outline would hide what lies along it.
+        contours(row[0], truth[offset][box], TRUTH_LINE, 1.0)
+        contours(row[1], truth[offset][box], "#FFFFFF", 1.0)
         write_on(row[0], _caption(case, figures.result.dice))
     for entry, title in zip(axes[0], ("Input", "Probability", "Uncertainty (bits)"), strict=True):
         entry.set_title(title)
@@ -238,7 +239,7 @@ def error_map(evidence: SegmentationEvidence) -> Any:
     """Where errors lie in the head: mean invented and missed voxels, projected along the three axes."""
     wrong = [_projections(evidence, case) for case in evidence.cases]
     figure, axes = picture_grid(2, 3, 2.6)
-    titles = ("seen from above", "seen from the front", "seen from the side")
+    titles = ("from above", "from the front", "from the side")
     for row, (name, cmap) in enumerate((("invented", "Reds"), ("missed", "Blues"))):
         for n, title in enumerate(titles):
             mean = np.mean([entry[row][n] for entry in wrong], axis=0)

@@ -35,7 +35,7 @@ def draw_charts(evidence: Evidence, progress: Progress = lambda _: None) -> Iter
 
 
 def write_audit(
-    evidence: Evidence, html: Path, pdf: Path | None = None, progress: Progress = lambda _: None
+    evidence: Evidence, html: Path, pdf: Path | None = None, progress: Progress = lambda _: None, *, dpi: int = DPI
 ) -> tuple[int, tuple[str, ...]]:
     """Write the audit.
 
@@ -47,6 +47,8 @@ def write_audit(
         A cover with the figures, then a page per chart.
     progress : callable
         Told of each chart before it is drawn.
+    dpi : int
+        Resolution of the pictures.
 
     Returns
     -------
@@ -59,15 +61,15 @@ def write_audit(
     with styled():
         drawn = list(draw_charts(evidence, progress))
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(render_html(evidence, results, drawn), encoding="utf-8")
+        html.write_text(render_html(evidence, results, drawn, dpi), encoding="utf-8")
         if pdf is not None:
             pdf.parent.mkdir(parents=True, exist_ok=True)
-            _write_pdf(evidence, results, drawn, pdf)
+            _write_pdf(evidence, results, drawn, pdf, dpi)
     missing = tuple(entry.chart.title for entry in drawn if entry.figure is None)
     return len(drawn) - len(missing), missing
 
 
-def render_html(evidence: Evidence, results: dict[str, Any], drawn: Sequence[Drawn]) -> str:
+def render_html(evidence: Evidence, results: dict[str, Any], drawn: Sequence[Drawn], dpi: int = DPI) -> str:
     """Return the page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -78,7 +80,7 @@ def render_html(evidence: Evidence, results: dict[str, Any], drawn: Sequence[Dra
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = [(n, entry.chart, as_data_url(entry.figure)) for n, entry in enumerate(_shown(drawn), start=1)]
+    shown = [(n, entry.chart, as_data_url(entry.figure, dpi)) for n, entry in enumerate(_shown(drawn), start=1)]
     return environment.get_template(TEMPLATE).render(
         title=evidence.model.name,
         kind=evidence.model.kind.value,
@@ -94,10 +96,10 @@ def _shown(drawn: Sequence[Drawn]) -> list[Drawn]:
     return [entry for entry in drawn if entry.figure is not None]
 
 
-def as_data_url(figure: Any) -> str:
+def as_data_url(figure: Any, dpi: int = DPI) -> str:
     """Return a figure as a PNG inside a URL."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    figure.savefig(buffer, format="png", dpi=dpi)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -154,14 +156,14 @@ def _text(value: float | None, digits: int = 3) -> str:
     return str(value) if isinstance(value, int) else f"{value:.{digits}f}"
 
 
-def _write_pdf(evidence: Evidence, results: dict[str, Any], drawn: Sequence[Drawn], path: Path) -> None:
+def _write_pdf(evidence: Evidence, results: dict[str, Any], drawn: Sequence[Drawn], path: Path, dpi: int) -> None:
     from matplotlib.backends.backend_pdf import PdfPages
 
     with PdfPages(path) as pages:
-        pages.savefig(_cover(evidence, results), dpi=DPI)
+        pages.savefig(_cover(evidence, results), dpi=dpi)
         for number, entry in enumerate(_shown(drawn), start=1):
             entry.figure.suptitle(f"{number}. {entry.chart.title}", fontsize=12, fontweight="bold")
-            pages.savefig(entry.figure, dpi=DPI)
+            pages.savefig(entry.figure, dpi=dpi)
 
 
 def _cover(evidence: Evidence, results: dict[str, Any]) -> Any:

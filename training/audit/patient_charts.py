@@ -90,6 +90,8 @@ def volumes(evidence: SegmentationEvidence) -> Any:
 
 def sizes(evidence: SegmentationEvidence) -> Any:
     """Dice against the size of what is to be found, and which lesions are found."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     figure, (left, right) = new_figure(9.0, 4.2, 1, 2)
     for colour, region in zip(SERIES, evidence.regions, strict=False):
         pairs = [
@@ -106,6 +108,9 @@ def sizes(evidence: SegmentationEvidence) -> Any:
                 right.scatter(*zip(*own, strict=True), color=colour, marker=marker, label=label, s=34, zorder=3)
     for axes, title in ((left, "Region of a patient"), (right, "Single lesion")):
         axes.set(xscale="log", xlabel="true volume, ml", ylabel="Dice", ylim=(-0.03, 1.03))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda volume, _: f"{volume:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(title)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", fontsize=8)
