@@ -96,10 +96,9 @@ def _shell(distance: Tensor, generator: torch.Generator) -> Tensor:
 def replace_by_air(
     images: Tensor, target: Tensor, generator: torch.Generator, config: AugmentConfig
 ) -> tuple[Tensor, Tensor]:
-    """Replace some items by noise alone: scanners send slices of pure air."""
+    """Replace some items by noise alone, in place: scanners send slices of pure air."""
     active = chosen(generator, config.p_air, len(images))
     if active.any():
-        images, target = images.clone(), target.clone()
         noise = normal(generator, 2, *images[active].shape)
         images[active] = noise.square_().sum(dim=0).sqrt_()
         target[active] = 0

@@ -1,8 +1,8 @@
 """Augmentation of intensities: gamma, gain, bias field, coarse pixels, Rician noise, local equalisation.
 
 Intensities are in units of tissue: 0 is air, 1 typical tissue. All work on
-images [N, C, H, W] and on volumes [N, C, D, H, W], and change nothing in
-place that was handed in.
+images [N, C, H, W] and on volumes [N, C, D, H, W]. All but the first may change
+what they are handed in place: a batch of training is large.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ MAX_TISSUE = 6.0
 #: Where the equaliser's 256 grey values end.
 CLAHE_TOP = 4.0
 BIAS_NODES = 4
+#: Stands for air where a logarithm is taken: no gamma makes it visible.
+TINY = 1e-8
 
 
 def gamma_contrast(images: Tensor, generator: torch.Generator, config: AugmentConfig) -> Tensor:
@@ -33,8 +35,9 @@ def gamma_contrast(images: Tensor, generator: torch.Generator, config: AugmentCo
     gain_NC = torch.where(active[:, None], contrast_NC, 1.0) * gain_NC
     curved = images.clamp(0.0, MAX_TISSUE)
     if active.any():
-        # Tissue (1.0) is a fixed point of the curve: gamma moves what is around it. The logarithm of 0 gives 0 again.
-        curved[active] = curved[active].log_().mul_(per_item(gamma_NC[active], images)).exp_()
+        # Tissue (1.0) is a fixed point of the curve: gamma moves what is around it. Logarithms of 0 are slow.
+        exponent = per_item(gamma_NC[active], images)
+        curved[active] = curved[active].clamp_(min=TINY).log_().mul_(exponent).exp_()
     return curved.mul_(per_item(gain_NC, images))
 
 
@@ -48,7 +51,6 @@ def bias_field(images: Tensor, generator: torch.Generator, config: AugmentConfig
         return images
     picked = nodes[active]
     field = smooth_field(picked, *shape) if len(shape) == 2 else smooth_field_3d(picked, tuple(shape))
-    images = images.clone()
     images[active] *= field.exp_()
     return images
 
@@ -62,7 +64,6 @@ def low_resolution(images: Tensor, generator: torch.Generator, config: AugmentCo
     shape = images.shape[2:]
     coarse = [max(1, round(length / factor)) for length in shape]
     small = functional.interpolate(images[active], coarse, mode="area")
-    images = images.clone()
     mode = "bilinear" if len(shape) == 2 else "trilinear"
     images[active] = functional.interpolate(small, list(shape), mode=mode, align_corners=False)
     return images
@@ -78,7 +79,6 @@ def rician_noise(images: Tensor, generator: torch.Generator, config: AugmentConf
     sigma = per_item(sigma_N[active], picked)
     real = normal(generator, *picked.shape).mul_(sigma).add_(picked)
     imaginary = normal(generator, *picked.shape).mul_(sigma)
-    images = images.clone()
     images[active] = real.square_().add_(imaginary.square_()).sqrt_()
     return images
 
@@ -88,11 +88,10 @@ def local_equalisation(images_NCHW: Tensor, generator: torch.Generator, config: 
     active = chosen(generator, config.p_clahe, len(images_NCHW))
     if not active.any():
         return images_NCHW
-    images = images_NCHW.clone()
-    picked = images[active]
+    picked = images_NCHW[active]
     planes = (picked.clamp(0.0, CLAHE_TOP) / CLAHE_TOP).flatten(0, 1)
-    images[active] = equalise(planes).reshape(picked.shape) * CLAHE_TOP
-    return images
+    images_NCHW[active] = equalise(planes).reshape(picked.shape) * CLAHE_TOP
+    return images_NCHW
 
 
 def drop_channel(images: Tensor, generator: torch.Generator, config: AugmentConfig) -> Tensor:
@@ -101,6 +100,5 @@ def drop_channel(images: Tensor, generator: torch.Generator, config: AugmentConf
     which = torch.randint(images.shape[1], (len(images),), generator=generator, device=generator.device)
     if not active.any():
         return images
-    images = images.clone()
     images[active, which[active]] = 0.0
     return images

@@ -34,14 +34,16 @@ def plane_grid(num: int, height: int, size: int, generator: torch.Generator, con
         angle, scale, shift = angle * active, torch.where(active, scale, 1.0), shift * active[:, None]
     scale = scale * (size / height)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    rows = [
-        torch.stack([cos * flip_lr, -sin * flip_ud, shift[:, 0]], dim=1),
-        torch.stack([sin * flip_lr, cos * flip_ud, shift[:, 1]], dim=1),
-    ]
-    grid = functional.affine_grid(torch.stack(rows, dim=1), [num, 1, size, size], align_corners=False)
+    steps = (2.0 * torch.arange(size, device=angle.device) + 1.0) / size - 1.0
+    grid = torch.empty(num, size, size, 2, device=angle.device)
+    for axis, (along_x, along_y) in enumerate(((cos * flip_lr, -sin * flip_ud), (sin * flip_lr, cos * flip_ud))):
+        across = along_x[:, None] * steps + shift[:, axis, None]
+        torch.add(across[:, None, :], (along_y[:, None] * steps)[:, :, None], out=grid[..., axis])
     active = chosen(generator, config.p_elastic, num)
     field = normal(generator, num, 2, config.elastic_cells, config.elastic_cells) * (config.elastic_px * 2.0 / height)
-    return grid + smooth_field(field * per_item(active, field), size, size).permute(0, 2, 3, 1)
+    if active.any():
+        grid[active] += smooth_field(field[active], size, size).permute(0, 2, 3, 1)
+    return grid
 
 
 def warp_images(images_NCHW: Tensor, grid_NHW2: Tensor) -> Tensor:

@@ -18,13 +18,10 @@ from training.augment.draw import per_item
 def normalise_windows(images_NCHW: Tensor) -> Tensor:
     """Scale each window by the largest tissue scale of its slices and clip: `foreground-median-v1`."""
     sample = images_NCHW[..., ::STATISTIC_STRIDE, ::STATISTIC_STRIDE].clamp(min=0.0).flatten(2)
-    mean_NC = sample.mean(dim=2, dtype=torch.float64)
-    scales_NC = torch.zeros(sample.shape[:2], device=sample.device)
-    for n, plane_CX in enumerate(sample):
-        for c, plane in enumerate(plane_CX):
-            foreground = plane[plane > mean_NC[n, c]]
-            if len(foreground):
-                scales_NC[n, c] = foreground.kthvalue(len(foreground) // 2 + 1).values
+    is_foreground = sample > sample.mean(dim=2, keepdim=True, dtype=torch.float64)
+    # `nanmedian` takes the lower of two middle values, the node the upper one: hence the signs.
+    medians_NC = -torch.where(is_foreground, -sample, torch.nan).nanmedian(dim=2).values
+    scales_NC = medians_NC.nan_to_num(nan=0.0)
     scales_N = scales_NC.amax(dim=1)
     inverse_N = torch.where(scales_N > 0, 1.0 / scales_N.clamp(min=1e-12), 0.0)
     return (images_NCHW * per_item(inverse_N, images_NCHW)).clamp_(0.0, MAX_NORMALISED)
