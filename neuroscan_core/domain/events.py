@@ -158,6 +158,9 @@ class StudySource:
     manifest: tuple[FrameKey, ...]
     geometry: StackGeometry
 
+    def __post_init__(self) -> None:
+        assert len(self.manifest) == self.geometry.num_slices
+
 
 @dataclass(frozen=True, eq=False)
 class StudyReady(SeriesEvent):
@@ -189,6 +192,10 @@ class StudyReady(SeriesEvent):
     priority: int = 0
     triage: str = ""
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [source.sequence_name for source in self.sources]
+        assert len(set(names)) == len(names) and self.reference in names
 
     @property
     def reference_source(self) -> StudySource:

@@ -25,6 +25,8 @@ from neuroscan_core.domain.events import (
     SeriesProgress,
     SeriesRejected,
     SliceReceived,
+    StudyReady,
+    StudySource,
 )
 from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.domain.requests import (
@@ -69,11 +71,15 @@ SEGMENTATION = Segmentation(
 READY = SegmentationReady("1.2", 2, SEGMENTATION, MODEL)
 FAILED = SegmentationFailed("1.2", 1, "internal-error", "It failed.")
 PROGRESS = SeriesProgress("1.2", "receiving", 7, 5, 0, True, "m", "MR", "FLAIR", "", 12.5, 3)
+SOURCES = tuple(StudySource(name, f"1.{n}", n + 1, KEYS, STACK) for n, name in enumerate(("T1", "FLAIR")))
+STUDY = StudyReady("2.25.1", 0, "m", SOURCES, "FLAIR", 3, 5, "judge", ("T1 covers half of it.",))
 MESSAGES: list[wire.Message] = [
     SeriesOpened("1.2", 0, "m", 5, 2.5, None, "MR", "t2_flair", 1.5),
     slice_received("1.2", 1),
     SeriesCompleted("1.2", 3, KEYS, STACK, 2, "count", 9.25),
     SeriesRejected("1.2", 4, RejectionCode.GANTRY_TILT, "Tilted.", "Send it straight."),
+    STUDY,
+    ReplayedEvents.of([STUDY]),
     GatewayHeartbeat((PROGRESS, PROGRESS)),
     ResultDelivered("1.2", "1.2.9", "SEG", "pacs", True, 0.75),
     mask_ready("1.2", 3),

@@ -39,8 +39,8 @@ def test_help_imports_no_heavy_library() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("up",), ("gateway",), ("segmenter",), ("viewer",), ("segment",), ("send",), ("archive",), ("status",), ("phantom",),
-        ("doctor",), ("models",), ("results",), ("retry",), ("rules", "test"), ("config", "check"),
+        ("up",), ("gateway",), ("segmenter",), ("viewer",), ("segment",), ("send",), ("archive",), ("status",),
+        ("phantom",), ("doctor",), ("models",), ("results",), ("retry",), ("rules", "test"), ("config", "check"),
         ("config", "reference"), ("config", "example"), ("keys",), ("demo",),
     ],
 )  # fmt: skip
