@@ -113,8 +113,8 @@ def _patch(size: tuple[int, int, int], spacing_mm: float) -> Array:
     padded_CDHW = np.pad(volume_CDHW, padding, mode="edge")
     centre = (round(float(axis.mean())) for axis in np.nonzero(head.tumour_kji))
     starts = [c - n // 2 + n for c, n in zip(centre, size, strict=True)]
-    within = tuple(slice(start, start + n) for start, n in zip(starts, size, strict=True))
-    return _on_grid(padded_CDHW[(slice(None), *within)][None])
+    d, h, w = (slice(start, start + n) for start, n in zip(starts, size, strict=True))
+    return _on_grid(padded_CDHW[:, d, h, w][None])
 
 
 def _pictures(size: int) -> Array:
@@ -134,7 +134,7 @@ def _stripped(head: HeadPhantom, noise: float = 0.01) -> Array:
 
 
 def _on_grid(values: Array) -> Array:
-    return (np.round(values / QUANTUM) * QUANTUM).astype(np.float32)
+    return np.asarray(np.round(values / QUANTUM) * QUANTUM, dtype=np.float32)
 
 
 def _expect(fits: bool, kind: ModelKind, size: tuple[int, ...]) -> None:

@@ -11,9 +11,14 @@ from training.networks import build_network
 
 # kind, network, options, data options: small where the network can be, and quick to export.
 SMALL: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
-    "slice25d": ("drunet-v2-flair", "drunet-v2", {"widths": [4, 8, 8, 8, 8]}, {}),
+    "slice25d": ("drunet-v2-flair", "drunet-v2", {"widths": [4, 8, 8], "dilations": [1, 1, 2]}, {}),
     "multimodal2d": ("unet-brats", "unet", {"widths": [4, 8, 8]}, {}),
-    "volume3d": ("segresnet-2mm", "segresnet", {"init_filters": 8}, {"patch_size": [16, 24, 32], "spacing_mm": 2.0}),
+    "volume3d": (
+        "segresnet-2mm",
+        "segresnet",
+        {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
+        {"patch_size": [16, 24, 32], "spacing_mm": 2.0},
+    ),
     "classifier": ("tumour-classifier", "classifier", {"widths": [8, 8, 8, 8]}, {"patch_size": 64}),
 }
 SPLITS = {"slice25d": "flair-v1", "multimodal2d": "brats-v1", "volume3d": "brats-v1", "classifier": "pictures-v1"}

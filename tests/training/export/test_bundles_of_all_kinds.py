@@ -22,7 +22,9 @@ from training.export import ExportError  # noqa: E402
 from training.export.reference import reference_inputs  # noqa: E402
 
 
-@pytest.fixture(scope="module", params=sorted(SMALL))
+@pytest.fixture(
+    scope="module", params=["slice25d", "multimodal2d", "classifier", pytest.param("volume3d", marks=pytest.mark.slow)]
+)
 def exported(request, tmp_path_factory):
     """Kind, folder of the run, folder of its bundle."""
     kind = request.param
@@ -92,7 +94,8 @@ def test_export_leaves_nothing_beside_the_bundle(exported):
     assert names == ["README.md", "model.onnx", "model.yaml", "reference.npz"]
 
 
-@pytest.mark.parametrize("kind", ["slice25d", "multimodal2d", "volume3d"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(SMALL))
 def test_opset_13_for_tensorrt_8(kind, tmp_path):
     run = write_run(kind, tmp_path / "run")
     write_bundle(run, tmp_path / "bundle", "0.0.1", extras=Extras(opset=13))
