@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
-from neuroscan_core.pipeline.normalise import normalise_volume, normalise_window, slice_scale
+from neuroscan_core.pipeline.normalise import normalise_volume, normalise_window, slice_scale, volume_statistics
+from neuroscan_core.pipeline.picture import picture_from_slice
+from neuroscan_core.pipeline.sliding import slide
+from neuroscan_core.pipeline.volume3d import head_box, resized
 from training.data.sampling import window_at
+from training.regions import REGIONS
 
 if TYPE_CHECKING:
     from training.data.cache import ArrayCache, CachedCase
@@ -54,7 +57,7 @@ class CaseOptions:
     @classmethod
     def from_card(cls, card: ModelCard) -> CaseOptions:
         """Read spacing and patch from the card of a `volume3d` bundle."""
-        planes, rows, columns = (int(extent) for extent in card.raw["input"]["size"])
+        planes, rows, columns = card.size
         return cls(card.spacing_mm, (planes, rows, columns))
 
 
@@ -165,8 +168,6 @@ def predict_pictures(
     size : int
         Rows and columns that the network takes.
     """
-    from neuroscan_core.pipeline.picture import picture_from_slice
-
     flips = FLIPS if tta else FLIPS[:1]
     rows = []
     for start in range(0, len(indices), batch_size):
@@ -225,8 +226,7 @@ def slice_scales(cache: ArrayCache, case: CachedCase) -> list[float]:
 
 
 def _stored(cache: ArrayCache, case: CachedCase) -> npt.NDArray[np.generic]:
-    stored = cache.images_SCHW if hasattr(cache, "images_SCHW") else cache.images_SHW[:, None]
-    return np.asarray(stored[case.start : case.stop])
+    return np.asarray(cache.images_SCHW[case.start : case.stop])
 
 
 def _flipped(batch: FloatArray, axes: tuple[int, ...]) -> FloatArray:
@@ -252,42 +252,24 @@ def _predict_slices(
 def _predict_volume(
     predict: Predictor, cache: ArrayCache, case: CachedCase, options: CaseOptions, flips: Sequence[tuple[int, ...]]
 ) -> FloatArray:
-    volume_CSHW = normalised_volume(cache, case)
-    shape = volume_CSHW.shape[1:]
-    spacing_mm = np.broadcast_to(np.asarray(case.spacing_mm, dtype=float), 3)
+    """Cut out the head, resample, slide, come back: as the node does; there is no tumour outside the head."""
+    stored_SCHW = _stored(cache, case)
+    channels = [stored_SCHW[:, channel].astype(np.float32) for channel in range(stored_SCHW.shape[1])]
+    probabilities_LSHW = np.zeros((len(REGIONS), *channels[0].shape), dtype=np.float32)
+    # Sources that do not state their spacing are taken for 1 mm.
+    spacing_mm = tuple(float(mm) or 1.0 for mm in case.spacing_mm)
+    box = head_box(channels, spacing_mm, options.spacing_mm)
+    if box is None:
+        return probabilities_LSHW
+    shape = tuple(along.stop - along.start for along in box)
     wanted = tuple(max(1, round(n * mm / options.spacing_mm)) for n, mm in zip(shape, spacing_mm, strict=True))
-    resampled_CDHW = resize_volume(torch.from_numpy(volume_CSHW), wanted)
-    total = torch.zeros(1)
+    normalised = [normalise_volume(channel[box], volume_statistics(channel)) for channel in channels]
+    volume_CDHW = np.stack([resized(channel, wanted) for channel in normalised])
+    views = []
     for axes in flips:
-        view = torch.flip(resampled_CDHW, list(axes)) if axes else resampled_CDHW
-        probabilities = torch.sigmoid(_slide(predict, view, options))
-        total = total + (torch.flip(probabilities, list(axes)) if axes else probabilities)
-    return np.asarray(resize_volume(total / len(flips), shape).numpy(), dtype=np.float32)
-
-
-def resize_volume(volume_CDHW: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Resize [C, D, H, W] trilinearly; halving is the mean of 2x2x2 voxels."""
-    if tuple(volume_CDHW.shape[1:]) == tuple(shape):
-        return volume_CDHW
-    return functional.interpolate(volume_CDHW[None], size=tuple(shape), mode="trilinear", align_corners=False)[0]
-
-
-def _slide(predict: Predictor, volume_CDHW: Tensor, options: CaseOptions) -> Tensor:
-    """Return logits [L, D, H, W] from overlapping patches with Gaussian weights."""
-    from monai.inferers.utils import sliding_window_inference
-
-    def run(patches_NCDHW: Tensor) -> Tensor:
-        return torch.from_numpy(predict(patches_NCDHW.numpy()))
-
-    # Padding repeats the border, which is air: zero would be the mean of the tissue.
-    logits = sliding_window_inference(
-        volume_CDHW[None],
-        roi_size=options.patch_size,
-        sw_batch_size=1,
-        predictor=run,
-        overlap=options.overlap,
-        mode="gaussian",
-        padding_mode="replicate",
-    )
-    assert isinstance(logits, Tensor)
-    return logits[0]
+        flipped = np.ascontiguousarray(_flipped(volume_CDHW, axes))
+        logits = slide(flipped, predict, options.patch_size, len(REGIONS), overlap=options.overlap)
+        views.append(_flipped(sigmoid(logits), axes))
+    mean_LDHW = np.mean(views, axis=0, dtype=np.float32)
+    probabilities_LSHW[(slice(None), *box)] = [resized(np.ascontiguousarray(p), shape) for p in mean_LDHW]
+    return probabilities_LSHW

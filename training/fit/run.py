@@ -92,6 +92,8 @@ def run_fit(
         if ends(module):
             log.info("the run in %s is complete", folder)
             return _result(module, folder)
+    # Deterministic mode would also fill every new tensor, which costs 5 % of a step and matters to no layer here.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     with warnings.catch_warnings():
         _quiet_lightning()
         trainer = build_trainer(config, module, data, folder, state, store, console)

@@ -11,7 +11,9 @@ pytest.importorskip("torch", reason="the `training` extra is not installed", exc
 
 from training.inference import CaseOptions, predict_case, predict_pictures, sigmoid, softmax
 
-CASE = SimpleNamespace(name="case", dataset="brats", patient="case", start=2, num_slices=6, stop=8, spacing_mm=1.0)
+CASE = SimpleNamespace(
+    name="case", dataset="brats", patient="case", start=2, num_slices=6, stop=8, spacing_mm=(1.0, 1.0, 1.0)
+)
 
 
 def cache_of(num_channels, size=32):
@@ -41,7 +43,8 @@ def test_multimodal_probabilities_sum_to_one():
 
 
 @pytest.mark.parametrize(
-    ("kind", "channels", "outputs"), [("slice25d", 1, [1]), ("multimodal2d", 4, [0, 1, 2, 3]), ("volume3d", 4, [0, 1])]
+    ("kind", "channels", "outputs"),
+    [("slice25d", 1, [1]), ("multimodal2d", 4, [0, 1, 2, 3]), ("volume3d", 4, [0, 1, 2])],
 )
 def test_flips_change_nothing_for_a_network_that_looks_at_single_pixels(kind, channels, outputs):
     cache, options = cache_of(channels), CaseOptions(patch_size=(16, 16, 16))
@@ -75,8 +78,23 @@ def test_a_volume_network_gets_patches_and_gives_the_size_of_the_case():
 def test_the_sliding_window_reproduces_a_network_that_looks_at_single_voxels():
     cache = cache_of(4)
     probabilities = predict_case(pick([0, 1, 2]), cache, CASE, "volume3d", options=CaseOptions(1.0, (4, 16, 16)))
-    whole = predict_case(pick([0, 1, 2, 3]), cache, CASE, "volume3d", options=CaseOptions(1.0, (6, 32, 32)))
-    np.testing.assert_allclose(probabilities, whole[:3], atol=1e-5)
+    whole = predict_case(pick([0, 1, 2]), cache, CASE, "volume3d", options=CaseOptions(1.0, (6, 32, 32)))
+    np.testing.assert_allclose(probabilities, whole, atol=1e-5)
+    assert probabilities.max() > 0.5
+
+
+def test_there_is_no_tumour_outside_the_head():
+    images = np.zeros((10, 4, 64, 64), dtype=np.uint16)
+    images[:, :, 24:40, 24:40] = 100
+    cache = SimpleNamespace(images_SCHW=images)
+    options = CaseOptions(1.0, (6, 16, 16))
+    probabilities = predict_case(
+        lambda patch: np.full_like(patch[:, :3], 9.0), cache, CASE, "volume3d", options=options
+    )
+    assert probabilities[:, :, 32, 32].min() > 0.99
+    assert probabilities[:, :, :8].max() == 0.0
+    images[:] = 0
+    assert not predict_case(pick([0, 1, 2]), cache, CASE, "volume3d", options=options).any()
 
 
 def test_pictures_go_through_the_preprocessing_of_the_node():
