@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -124,10 +126,15 @@ class TritonServer:
         if self._installation.package is not None:
             backends = Path(self._staged.enter_context(tempfile.TemporaryDirectory(prefix="triton-backends-")))
             stage_backends(self._installation.package, backends)
-            command.append(f"--backend-directory={backends}")
+            command += [
+                f"--backend-directory={backends}",
+                f"--backend-config=python,shm-region-prefix-name={backends.name}",
+            ]
+            self._staged.callback(_remove_shared_memory, backends.name)
             environment = _python_environment(environment, self._installation.package)
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            # A session of its own, so that what a server that was killed leaves behind can be ended with it.
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         try:
             self._wait_until_ready(ready_s)
         except BaseException:
@@ -143,18 +150,17 @@ class TritonServer:
         """End it by SIGTERM, or by SIGKILL where that does not help."""
         if self._process is not None:
             self._process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self.kill()
             self._process = None
         self._staged.close()
 
     def kill(self) -> None:
-        """End it by SIGKILL: a power cut, for tests of what depends on it."""
+        """End it and its backends by SIGKILL."""
         assert self._process is not None
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def __enter__(self) -> TritonServer:
@@ -228,6 +234,12 @@ def stage_backends(package: Path, folder: Path) -> None:
         shutil.copy(package / "tritonserver" / "backends" / "python" / name, python)
     shutil.copy(stub, python)
     shutil.copyfile(Path(__file__).with_name("onnx_backend.py"), onnxruntime / "model.py")
+
+
+def _remove_shared_memory(prefix: str) -> None:
+    """Remove what a server that was killed has left; one that ends removes it itself."""
+    for path in Path("/dev/shm").glob(f"{prefix}*"):
+        path.unlink(missing_ok=True)
 
 
 def _python_environment(environment: Mapping[str, str], package: Path) -> dict[str, str]:

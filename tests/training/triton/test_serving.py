@@ -60,14 +60,18 @@ def test_the_command_serves_until_it_is_asked_to_end_and_takes_the_server_along(
     assert not alive
 
 
-def test_a_server_that_stops_leaves_neither_processes_nor_backends(repository: Path) -> None:
-    with serving(repository):
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_server_that_ends_leaves_nothing_behind(repository: Path, is_killed: bool) -> None:
+    with serving(repository) as server:
         family = psutil.Process().children(recursive=True)
         staged = [part for process in family for part in process.cmdline() if part.startswith("--backend-directory=")]
         assert family
+        if is_killed:
+            server.kill()
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
-    assert not any(Path(option.split("=", 1)[1]).exists() for option in staged)
+    folders = [Path(option.split("=", 1)[1]) for option in staged]
+    assert not any(folder.exists() or list(Path("/dev/shm").glob(f"{folder.name}*")) for folder in folders)
 
 
 @pytest.mark.parametrize(
