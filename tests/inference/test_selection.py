@@ -140,6 +140,21 @@ def test_an_engine_that_fails_while_serving_is_replaced_for_good(failure: Except
     assert engine.name == "cpu"
 
 
+def test_a_reserve_that_fails_is_not_replaced_again() -> None:
+    reserves: list[NamedEngine] = []
+
+    def reserve() -> InferenceEngine:
+        reserves.append(NamedEngine(load_bundle(TINY), "cpu"))
+        reserves[-1].failure = EngineUnavailable("No memory.")
+        return reserves[-1]
+
+    engine = WatchedEngine.replaced("tensorrt", "It differs.", reserve)
+    for _ in range(2):
+        with pytest.raises(EngineUnavailable, match="No memory"):
+            engine.run(np.zeros((1, 3, 32, 32), np.float32))
+    assert len(reserves) == 1 and problem(engine).endswith("It differs.")
+
+
 def test_a_mistake_in_the_program_is_not_hidden_by_a_replacement() -> None:
     broken = NamedEngine(load_bundle(TINY), "tensorrt")
     broken.failure = ZeroDivisionError("a bug")

@@ -30,6 +30,7 @@ class Gpu:
         self.calls: list[str] = []
         self.fail_next = ""
         self.num_open = 0  # allocations, streams, graphs
+        self.num_items = 0  # that were computed
 
     def note(self, call: str) -> None:
         assert self.owner == threading.get_ident(), f"{call} outside the thread with the context"

@@ -187,6 +187,7 @@ def fake_tensorrt(version: str, gpu: Gpu, faults: Faults | None = None) -> Any:
             size = int(np.prod(shape)) * 4
 
             def work() -> None:
+                gpu.num_items += shape[0]
                 image = gpu.memory[source][:size].view(np.float32).reshape(shape)
                 logits = self.engine._compute(image)
                 gpu.memory[target][: logits.nbytes] = logits.reshape(-1).view(np.uint8)

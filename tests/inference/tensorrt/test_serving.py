@@ -55,6 +55,18 @@ def test_where_kernels_mix_items_they_run_one_by_one(version: str) -> None:
         assert all(np.array_equal(engine.run(images(3)[n : n + 1])[0], together[n]) for n in range(3))
 
 
+@pytest.mark.parametrize("graphs", [False, True])
+def test_no_more_is_computed_than_was_asked_for(graphs: bool) -> None:
+    machine = Machine(None, graphs=graphs)
+    with machine.open(max_batch=4) as engine:
+        for num in (1, 4, 1, 2):
+            engine.run(images(num))
+        machine.gpu.num_items = 0
+        for num in (1, 4, 1, 2):
+            engine.run(images(num))
+        assert machine.gpu.num_items == 8
+
+
 def test_calls_of_one_execution_are_in_order() -> None:
     machine = Machine(None, "11.4.0.106")
     with machine.open() as engine:
