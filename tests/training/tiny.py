@@ -92,11 +92,11 @@ def _cache(
     )
 
 
-def write_bundle(kind: str, folder: Path, name: str = "tiny", gain: float = 4.0) -> Path:
-    """Write a bundle; `gain` is the steepness of its network."""
+def write_bundle(kind: str, folder: Path, name: str = "tiny", gain: float = 4.0, side: int = SIZE) -> Path:
+    """Write a bundle; `gain` is the steepness of its network, `side` the size of slices that it sees."""
     from onnx import TensorProto, helper, numpy_helper, save
 
-    mapping, nodes, weights, shapes = _NETWORKS[kind](gain)
+    mapping, nodes, weights, shapes = _NETWORKS[kind](gain, side)
     tensors = [numpy_helper.from_array(np.asarray(value, np.float32), key) for key, value in weights.items()]
     graph = helper.make_graph(
         nodes,
@@ -132,24 +132,24 @@ def _convolution(weights: np.ndarray, bias: Sequence[float]) -> tuple[list[Any],
     return [helper.make_node("Conv", ["image", "w", "b"], ["logits"])], {"w": weights, "b": bias}
 
 
-def _slice25d(gain: float) -> Network:
+def _slice25d(gain: float, side: int) -> Network:
     mapping = card_mapping()
-    mapping["input"]["size"] = [SIZE, SIZE]
+    mapping["input"]["size"] = [side, side]
     # The tissue's median is 1, the tumour 4; values are clipped at 4.
     nodes, tensors = _convolution(gain * np.array([[0.0, 1.0, 0.0]])[:, :, None, None], [-2.2 * gain])
-    return mapping, nodes, tensors, ((3, SIZE, SIZE), (1, SIZE, SIZE))
+    return mapping, nodes, tensors, ((3, side, side), (1, side, side))
 
 
-def _multimodal2d(gain: float) -> Network:
+def _multimodal2d(gain: float, side: int) -> Network:
     mapping = multimodal_mapping()
-    mapping["input"]["size"] = [SIZE, SIZE]
+    mapping["input"]["size"] = [side, side]
     weights = np.zeros((4, 4, 1, 1))
     weights[1, 2], weights[2, 3], weights[3, 1] = gain, gain, gain
     nodes, tensors = _convolution(weights, [0.0, *(-2.0 * gain,) * 3])
-    return mapping, nodes, tensors, ((4, SIZE, SIZE), (4, SIZE, SIZE))
+    return mapping, nodes, tensors, ((4, side, side), (4, side, side))
 
 
-def _volume3d(gain: float) -> Network:
+def _volume3d(gain: float, _: int) -> Network:
     mapping = volume_mapping((8, 32, 32))
     mapping["input"]["spacing_mm"] = 1.0
     weights = np.zeros((3, 4, 1, 1, 1))
@@ -158,7 +158,7 @@ def _volume3d(gain: float) -> Network:
     return mapping, nodes, tensors, ((4, 8, 32, 32), (3, 8, 32, 32))
 
 
-def _classifier(gain: float) -> Network:
+def _classifier(gain: float, _: int) -> Network:
     from onnx import helper
 
     nodes = [

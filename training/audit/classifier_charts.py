@@ -72,7 +72,7 @@ def classes(evidence: PictureEvidence) -> Any:
     axes.set_xticks(range(len(figures)), labels=[f"{name}\nn={e['pictures']}" for name, e in figures.items()])
     axes.set(ylim=(0, 1.12))
     axes.grid(axis="x", visible=False)
-    axes.legend(loc="upper center", ncols=3)
+    figure.legend(loc="outside upper right", ncols=3)
     return figure
 
 

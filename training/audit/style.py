@@ -15,8 +15,8 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 RIGHT, INVENTED, MISSED = "#00B050", "#E0102A", "#2060FF"
 TRUTH_LINE, PREDICTION_LINE = "#FFD400", "#00E5FF"
 INK, FAINT = "#1B2430", "#8A94A3"
-# Necrotic core, oedema, enhancing tumour: as in the cards of the bundles.
-LABEL_COLOURS = ("#DC322F", "#009E73", "#F0E442")
+# Necrotic core, oedema, enhancing tumour: none of the three above, which stand for errors.
+LABEL_COLOURS = ("#B565C9", "#E87B00", "#F0E442")
 
 RC = {
     "font.size": 10,
