@@ -71,8 +71,14 @@ def parts(num_series: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
         return module.measure()
 
+    def training_data() -> dict[str, Any]:
+        from benchmarks import training_data as module
+
+        return module.measure()
+
     return {
         "ingest": ingest, "segmentation": segmentation, "bus": bus, "results": results, "end_to_end": end_to_end,
+        "training_data": training_data,
     }  # fmt: skip
 
 
