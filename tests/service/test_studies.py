@@ -180,6 +180,26 @@ def test_a_busy_node_finishes_its_studies_all_the_same(bench: Bench, monkeypatch
     assert isinstance(bench.outcomes[0], SegmentationReady)
 
 
+def test_nothing_is_done_while_series_are_arriving(bundles: dict[str, Bundle], world: World) -> None:
+    bench = Bench(world.bus, bundles)
+    num_replays_at_looks: list[int] = []
+
+    def is_busy() -> bool:
+        num_replays_at_looks.append(len(world.gateway.replays))
+        return len(num_replays_at_looks) < 5
+
+    segmenter = StudySegmenter(world.bus, bundles, CONFIG, hand_over=bench._take, is_busy=is_busy)
+    for name in SEQUENCES:
+        world.gateway.keep(*events_of(f"1.{SEQUENCES.index(name)}", VOLUMES[name], model=""))
+    segmenter.start()
+    segmenter.take(study())
+    bench.wait_for(1)
+    segmenter.stop(PATIENCE_S)
+    assert num_replays_at_looks[:5] == [0] * 5
+    # It looks before each request and after each slice; the four series are on one grid, so nothing is resampled.
+    assert len(num_replays_at_looks) >= len(world.gateway.replays) + 12
+
+
 def test_stopping_does_not_wait_for_the_study_in_hand(bundles: dict[str, Bundle], world: World) -> None:
     bench = Bench(world.bus, bundles)
     bench.is_busy = True  # it pauses between any two pieces
