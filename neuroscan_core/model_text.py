@@ -17,7 +17,8 @@ def model_lines(card: ModelCard) -> Iterator[str]:
     yield f"  Input    {card.sequence}, {planes}, {size}{spacing}"
     yield from (f"  Trained  {entry.get('name', '?')}" for entry in _entries(card, "training_data"))
     for entry in _entries(card, "metrics"):
-        yield f"  Result   {entry.get('data', '?')}: {_numbers(entry)} ({entry.get('patients', '?')} patients)"
+        unit = "pictures" if "pictures" in entry else "patients"
+        yield f"  Result   {entry.get('data', '?')}: {_numbers(entry)} ({entry.get(unit, '?')} {unit})"
     yield f"  Licence  {card.licence}"
     yield f"  SHA-256  {card.onnx_sha256}"
 
@@ -28,9 +29,10 @@ def _entries(card: ModelCard, key: str) -> list[dict[str, Any]]:
 
 
 def _numbers(entry: dict[str, Any]) -> str:
-    if "dice_mean" not in entry:
+    name, key = ("accuracy", "accuracy") if "accuracy" in entry else ("Dice", "dice_mean")
+    if key not in entry:
         return "no Dice stated"
-    text = f"Dice {entry['dice_mean']:.3f}"
+    text = f"{name} {entry[key]:.3f}"
     if "ci95" in entry:
         text += " (95 % CI {:.3f} to {:.3f})".format(*entry["ci95"])
     return text

@@ -7,6 +7,7 @@ from typing import Any
 
 FIGURES = (
     ("dice_mean", "Dice, mean"),
+    ("accuracy", "Accuracy"),
     ("ci95", "95 % CI of the mean"),
     ("dice_median", "Dice, median"),
     ("dice_mean_WT", "Dice of the whole tumour, mean"),
@@ -20,11 +21,8 @@ FIGURES = (
     ("hd95_mm_mean_WT", "HD95 of the whole tumour, mean, mm"),
     ("hd95_mm_mean_TC", "HD95 of the tumour core, mean, mm"),
     ("hd95_mm_mean_ET", "HD95 of the enhancing tumour, mean, mm"),
-    ("accuracy", "Accuracy"),
-    ("accuracy_ci95", "95 % CI of the accuracy"),
-    ("balanced_accuracy", "Balanced accuracy"),
     ("f1_macro", "F1, mean over classes"),
-    ("auc_macro", "ROC AUC, mean over classes"),
+    ("roc_auc_macro", "ROC AUC, mean over classes"),
     ("ece", "Expected calibration error"),
 )
 

@@ -175,8 +175,11 @@ def metrics_of(results: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     part = {"val": "validation", "test": "test"}.get(results["part"], results["part"])
     entries = []
     for name, summary in results["sets"].items():
-        unit = "pictures" if "pictures" in summary else "patients"
-        figures = {key: _rounded(value) for key, value in summary.items() if _is_figure(value)}
+        # Evaluations count both under one name.
+        unit = "pictures" if "accuracy" in summary else "patients"
+        figures = {
+            unit if key == "patients" else key: _rounded(value) for key, value in summary.items() if _is_figure(value)
+        }
         data = f"{SET_NAMES.get(name, name)}, {part} {unit}"
         entries.append({"data": data, "protocol": results["protocol"], **figures})
     return entries

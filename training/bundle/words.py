@@ -11,7 +11,7 @@ from neuroscan_core.domain.model_card import ModelKind
 from training.data.cases import BRATS, LGG
 from training.data.splits import PARTS, Split
 
-SET_NAMES = {LGG: "LGG Segmentation Dataset", BRATS: "BraTS 2018/2021", "classification": "Brain Tumor MRI Dataset"}
+SET_NAMES = {LGG: "LGG Segmentation Dataset", BRATS: "BraTS 2018/2021", "pictures": "Brain Tumor MRI Dataset"}
 SPLITS = {
     ModelKind.SLICE25D: "flair-v1",
     ModelKind.MULTIMODAL2D: "brats-v1",

@@ -103,6 +103,7 @@ def write_bundle(
     extras = extras or Extras()
     trained = read_trained(run)
     chosen, results = _read_json(postprocessing), _read_json(metrics)
+    _check_kind(trained, metrics, results)
     if extras.torchscript and trained.kind is not ModelKind.CLASSIFIER:
         raise ExportError(f"TorchScript is written for classifiers only, and {trained.name} is none.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,6 +160,15 @@ def _write_files(
             torchscript=torchscript,
         )
     )
+
+
+def _check_kind(trained: TrainedNetwork, metrics: Path | None, results: dict[str, Any] | None) -> None:
+    kind = trained.kind.value
+    if results is not None and results.get("kind", kind) != kind:
+        raise ExportError(
+            f"{metrics} holds figures of a {results['kind']} network; {trained.name} is a {kind} network.",
+            remedy="Give the file that `test` wrote for this network.",
+        )
 
 
 def _training(trained: TrainedNetwork) -> dict[str, Any]:

@@ -130,3 +130,12 @@ def test_fp16_files_of_every_kind_agree(exported, tmp_path):
     names = add_fp16(copy)
     assert names[0] == "model.fp16.onnx"
     assert [variant.file for variant in load_bundle(copy).card.variants] == names
+
+
+def test_figures_of_another_kind_are_refused(tmp_path):
+    run = write_run("multimodal2d", tmp_path / "run")
+    metrics = tmp_path / "test.json"
+    metrics.write_text('{"kind": "classifier", "part": "test", "protocol": "", "sets": {}}')
+    with pytest.raises(ExportError, match="figures of a classifier network; unet is a multimodal2d"):
+        write_bundle(run, tmp_path / "bundle", "0.0.1", metrics=metrics)
+    assert not (tmp_path / "bundle").exists()

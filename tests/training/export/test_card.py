@@ -8,6 +8,7 @@ pytest.importorskip("torch", reason="the `training` extra is not installed", exc
 pytest.importorskip("onnx", reason="the `training` extra is not installed", exc_type=ImportError)
 
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
+from neuroscan_core.model_text import model_lines
 from training.bundle.card import CardFacts, OnnxFacts, make_card, metrics_of
 from training.bundle.feed import Feed
 from training.bundle.words import SPLITS, licence, training_data
@@ -78,6 +79,22 @@ def test_figures_of_an_evaluation_are_rounded_and_nested_tables_left_out():
 
 def split(name="mine", train=(), val=(), test=()):
     return Split(name, {"train": train, "val": val, "test": test})
+
+
+def test_figures_of_a_classifier_count_pictures():
+    summary = {"patients": 239, "accuracy": 0.91234, "ci95": [0.87, 0.94], "f1_macro": 0.9, "roc_auc_macro": 0.99}
+    (entry,) = metrics_of({"part": "test", "protocol": "over pictures", "sets": {"pictures": summary}})
+    assert entry["data"] == "Brain Tumor MRI Dataset, test pictures"
+    assert (entry["pictures"], entry["accuracy"]) == (239, 0.9123)
+    feed = Feed((160, 160), 0.0, ("grey",), "any", "picture-window-v1", "any")
+    made = card(kind=ModelKind.CLASSIFIER, feed=feed, split=load_split("pictures-v1"), metrics=[entry])
+    page = card_page(made)
+    assert "test pictures (n=239)" in page
+    assert "| Accuracy | 0.912 |" in page
+    assert "| 95 % CI of the mean | 0.870 to 0.940 |" in page
+    text = "\n".join(model_lines(ModelCard.from_mapping(made)))
+    assert "accuracy 0.912 (95 % CI 0.870 to 0.940) (239 pictures)" in text
+    assert "split by cluster of near-duplicates: 1122 train, 239 val, 239 test" in page
 
 
 def test_counts_and_terms_come_from_the_split():
