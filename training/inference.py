@@ -270,6 +270,7 @@ def _predict_volume(
         flipped = np.ascontiguousarray(_flipped(volume_CDHW, axes))
         logits = slide(flipped, predict, options.patch_size, len(REGIONS), overlap=options.overlap)
         views.append(_flipped(sigmoid(logits), axes))
-    mean_LDHW = np.mean(views, axis=0, dtype=np.float32)
-    probabilities_LSHW[(slice(None), *box)] = [resized(np.ascontiguousarray(p), shape) for p in mean_LDHW]
+    inside = (slice(None), *box)
+    mean_LDHW = np.asarray(np.mean(views, axis=0, dtype=np.float32))
+    probabilities_LSHW[inside] = [resized(np.ascontiguousarray(p), shape) for p in mean_LDHW]
     return probabilities_LSHW

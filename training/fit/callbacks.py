@@ -48,6 +48,7 @@ class Advance(lightning.Callback):
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: FitModule) -> None:  # type: ignore[override]
         """Learn the length of the epoch."""
         loader = trainer.train_dataloader
+        assert loader is not None
         pl_module.batches_per_epoch = loader.num_batches()
         self.restart_clock()
 

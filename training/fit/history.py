@@ -103,7 +103,8 @@ class TrainingLoss(lightning.Callback):
         if trainer.is_global_zero and self._console is not None and self._console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>5.1f} %"))
             self._bar = Progress(*columns, TimeElapsedColumn(), console=self._console, refresh_per_second=1)
-            self._bar.add_task("training", total=1.0, completed=pl_module.progress)
+            self._bar.add_task("training", total=1.0)
+            self._bar.update(self._bar.task_ids[0], completed=pl_module.progress)
             self._bar.start()
 
     def on_train_batch_end(  # type: ignore[override]

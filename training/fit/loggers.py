@@ -77,7 +77,7 @@ def _mlflow(config: FitConfig, folder: Path, store: Path) -> Any:
         artifact_location=(store / "artifacts").resolve().as_uri(),
         run_id=tracking.get("mlflow"),
     )
-    _write_tracking(folder, {**tracking, "mlflow": logger.run_id})
+    _write_tracking(folder, {**tracking, "mlflow": str(logger.run_id)})
     return logger
 
 

@@ -63,7 +63,7 @@ class FitModule(lightning.LightningModule):
         if config.network.encoder_weights is not None:
             load_encoder(self.network, Path(config.network.encoder_weights))
         if config.trainer.channels_last and config.kind != "volume3d":
-            self.network.to(memory_format=torch.channels_last)
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
         if config.trainer.compile:
             self.network.compile()
         self.loss = build_loss(config.loss.name, **config.loss.options)
@@ -139,7 +139,7 @@ def parameter_groups(network: nn.Module, learning_rate: float, encoder_factor: f
         raise ConfigurationError(
             "network.encoder_lr_factor needs a network with an encoder.", remedy="Set network.encoder_lr_factor=1."
         )
-    encoder = list(network.encoder_parameters())
+    encoder = list(network.encoder_parameters())  # type: ignore[operator]  # of those networks that have it
     known = {id(parameter) for parameter in encoder}
     others = [parameter for parameter in network.parameters() if id(parameter) not in known]
     rates = (learning_rate * encoder_factor, learning_rate)
@@ -160,4 +160,4 @@ def load_encoder(network: nn.Module, path: Path) -> None:
         )
     if not path.is_file():
         raise ConfigurationError(f"There is no file {path} with encoder weights.", remedy="Give an existing file.")
-    network.load_encoder(load_checkpoint(path))
+    network.load_encoder(load_checkpoint(path))  # type: ignore[operator]  # of those networks that have it

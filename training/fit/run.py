@@ -93,7 +93,7 @@ def run_fit(
             log.info("the run in %s is complete", folder)
             return _result(module, folder)
     # Deterministic mode would also fill every new tensor, which costs 5 % of a step and matters to no layer here.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         _quiet_lightning()
         trainer = build_trainer(config, module, data, folder, state, store, console)
