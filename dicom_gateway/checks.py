@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dicom_gateway.rules import RuleSet
-from neuroscan_core.config import DestinationConfig, NodeConfig
+from dicom_gateway.rules import RuleSet, check_kinds
+from neuroscan_core.config import DestinationConfig, NodeConfig, RuleConfig
 from neuroscan_core.doctor import Check, Finding, failure, good, warning
 from neuroscan_core.domain.errors import NeuroScanError
 from neuroscan_core.inference.bundle import find_bundles
@@ -15,8 +15,13 @@ def gateway_checks(config: NodeConfig) -> list[Check]:
     """Checks of rules and destinations."""
 
     def rules() -> Iterable[Finding]:
-        RuleSet(config.rules).check_models(find_bundles(config.segmenter.models_dir))
+        bundles = find_bundles(config.segmenter.models_dir)
+        RuleSet(config.rules).check_models(bundles)
+        check_kinds(config, {name: bundle.card.kind for name, bundle in bundles.items()})
         yield good("rules", f"{len(config.rules)} are valid and name models that are there")
+        if config.studies:
+            RuleSet([RuleConfig(name=one.name, when=one.when) for one in config.studies])
+            yield good("studies", f"{len(config.studies)} are valid and name models that are there")
 
     def destinations() -> Iterable[Finding]:
         if not config.destinations:

@@ -121,7 +121,12 @@ def test_four_series_become_one_result_on_the_grid_of_the_finest(
     assert seg.FrameOfReferenceUID == source.FrameOfReferenceUID
     assert "Glioma" in text_of(results["SR"]) or "meningioma" in text_of(results["SR"]).lower()
     assert_lies_in_the_tumour(seg, study.head)
-    # What each series gets for itself is as it was.
+    # What each series gets for itself is as it was, with the opinion that its rule asks for in the report.
+    flair_reports = [
+        ds for ds in map(pydicom.dcmread, archive.objects())
+        if ds.Modality == "SR" and ds.SOPInstanceUID != results["SR"].SOPInstanceUID
+    ]  # fmt: skip
+    assert len(flair_reports) == 1 and "not a diagnosis" in text_of(flair_reports[0])
     assert node.wait_for_state(study.uid(Weighting.FLAIR), "delivered").num_slices == len(study.paths[Weighting.FLAIR])
     for weighting in (Weighting.T1, Weighting.T1CE, Weighting.T2):
         assert node.series(study.uid(weighting)).state.value == "collected"
