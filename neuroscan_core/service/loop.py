@@ -34,10 +34,10 @@ from neuroscan_core.domain.requests import GetSegmenterHealth, Health, ReplayMas
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.log import get_logger, series_context
 from neuroscan_core.pipeline.streaming import SliceMask, Window, segment_windows
-from neuroscan_core.ports import InferenceEngine, MessageBus, ReportsProblem
+from neuroscan_core.ports import InferenceEngine, MessageBus
 from neuroscan_core.service.masks import MaskLog
 from neuroscan_core.service.metrics import SegmenterMetrics
-from neuroscan_core.service.models import ModelSource
+from neuroscan_core.service.models import ModelSource, replacements
 from neuroscan_core.service.series import INTERNAL_ERROR, SeriesWork
 from neuroscan_core.service.study import Outcome, StudySegmenter
 from neuroscan_core.service.submit import Submission, Submitter
@@ -353,8 +353,7 @@ class SegmentationService:
 
     def _replacements(self) -> list[str]:
         """Why engines serve that were not chosen."""
-        reports = [engine.problem for engine in self._engines.values() if isinstance(engine, ReportsProblem)]
-        return [report for report in reports if report]
+        return replacements((*self._engines.values(), *self._studies.engines))
 
     def _update_gauges(self) -> None:
         self._metrics.open_series.set(len(self._open))

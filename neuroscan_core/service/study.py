@@ -100,6 +100,11 @@ class StudySegmenter:
         with self._changed:
             return len(self._waiting)
 
+    @property
+    def engines(self) -> tuple[InferenceEngine, ...]:
+        """Engines that were needed so far; may be asked from any thread."""
+        return tuple(self._engines.values())
+
     def take(self, study: StudyReady) -> None:
         """Take a study, or a newer version of one that waits or is in hand. Returns at once."""
         with self._changed:

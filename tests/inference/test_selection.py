@@ -20,6 +20,7 @@ from neuroscan_core.inference.select import OPENERS, open_engine
 from neuroscan_core.inference.watched import WatchedEngine
 from neuroscan_core.ports import InferenceEngine
 from neuroscan_core.service import SegmentationService
+from neuroscan_core.service.models import replacements
 from tests.bus.series import FakeGateway
 from tests.inference.tiny_model import TINY
 from tests.service.world import SeriesFeed
@@ -178,6 +179,11 @@ def test_health_shows_a_replacement_and_stays_ready() -> None:
     ):
         health = bus.request(GetSegmenterHealth(), timeout_s=10)
     assert health.is_ready and health.problems == ("tiny runs on cpu instead of tensorrt: It differs by 0.3.",)
+
+
+def test_only_engines_that_had_to_be_replaced_are_reported() -> None:
+    engines = (choose("onnxruntime"), choose("tensorrt", tensorrt=opens("it")), choose("tensorrt", tensorrt=WRONG))
+    assert replacements(engines) == ["tiny runs on cpu instead of tensorrt: It differs by 0.3."]
 
 
 def test_the_bundles_open_on_this_machine_as_the_default_says() -> None:
