@@ -255,7 +255,9 @@ class StudyDesk:
 
     def _wait(self, uid: str, why: SeriesRejection) -> None:
         row = self._journal.series(uid)
-        if row is not None and row.version == 0 and (row.state, row.message) != (SeriesState.WAITING, why.message):
+        if row is None or not _is_fresh(row):
+            return
+        if (row.state, row.message) != (SeriesState.WAITING, why.message):
             self._journal.record(
                 uid, state=SeriesState.WAITING, reason=why.code.value, message=why.message, finished_at_s=None
             )
@@ -263,7 +265,7 @@ class StudyDesk:
     def _end(self, uid: str, rejection: SeriesRejection) -> None:
         """Give a study up, unless it was segmented before; series that come later begin anew."""
         row = self._journal.series(uid)
-        if row is None or row.version > 0 or (row.state, row.message) == (SeriesState.REJECTED, str(rejection)):
+        if row is None or not _is_fresh(row) or (row.state, row.message) == (SeriesState.REJECTED, str(rejection)):
             return
         now_s = self._clock()
         self._journal.record(
@@ -271,6 +273,11 @@ class StudyDesk:
         )
         self._journal.audit(now_s, "not-segmented", uid, rejection.code.value)
         log.warning("study is not segmented", study=uid, code=rejection.code.value, reason=str(rejection))
+
+
+def _is_fresh(row: SeriesRecord) -> bool:
+    """Whether nothing was made of a study yet, or nothing is left of it."""
+    return row.version == 0 or row.state is SeriesState.PURGED
 
 
 def _versions(sources: Sequence[StudySource]) -> set[tuple[str, str, int]]:

@@ -10,11 +10,12 @@ import pytest
 from pydicom import Dataset
 
 from dicom_gateway.assembly.payload import encode_payload
+from dicom_gateway.deliver import Retention
 from dicom_gateway.deliveries import retry
 from dicom_gateway.journal import SCHEMA_VERSION, EventRecord, InstanceRecord, Journal, RecordKind, SeriesState
 from dicom_gateway.study.candidates import job_uid
 from dicom_gateway.study.desk import StudyDesk
-from neuroscan_core.config import StudyConfig
+from neuroscan_core.config import NodeConfig, StudyConfig
 from neuroscan_core.domain.events import Event, SeriesCompleted, StudyReady
 from neuroscan_core.domain.geometry import SliceGeometry, StackGeometry
 from neuroscan_core.domain.study import SEQUENCES
@@ -220,6 +221,27 @@ def test_a_failed_study_is_told_again_on_retry(node: Node) -> None:
     assert node.job == ("complete", 1, "")
     assert node.journal.num_events(JOB) == 2
     assert node.desk.ready(JOB).sequence == 1
+
+
+def test_series_are_kept_until_their_study_is_segmented_and_purged_after_that(node: Node, tmp_path: Path) -> None:
+    config = NodeConfig(state_dir=tmp_path, studies=(STUDY,))
+    retention = Retention(config, node.journal, clock=lambda: node.now_s)
+    node.all_but()
+    node.tick()
+    node.now_s += 100 * 3600.0
+    assert retention.purge().num_series == 0
+    node.journal.record(JOB, state=SeriesState.SEGMENTED, finished_at_s=node.now_s)
+    assert retention.purge().num_series == 4
+    assert node.journal.series_of_study("1.9") == []
+    node.now_s += 100 * 3600.0
+    assert retention.purge().num_series == 1
+    assert node.job[0] == "purged"
+    node.complete(node.arrive("FLAIR"))
+    node.tick()
+    assert node.job == ("waiting", 1, "missing-sequence")
+    node.all_but("FLAIR")
+    node.tick()
+    assert node.told[-1].version == 2
 
 
 VERSION_1 = """
