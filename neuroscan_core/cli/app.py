@@ -39,7 +39,7 @@ def options(
 
 def run() -> None:
     """Run one command; an error that NeuroScan raised on purpose is shown without a traceback."""
-    from neuroscan_core.domain.errors import ConfigurationError, ModelError, NeuroScanError
+    from neuroscan_core.domain.errors import ConfigurationError, EngineUnreachable, ModelError, NeuroScanError
     from neuroscan_core.supervise import EXIT_UNUSABLE
 
     try:
@@ -48,7 +48,8 @@ def run() -> None:
         typer.echo(f"neuroscan: {exc.message}", err=True)
         if exc.remedy:
             typer.echo(f"  What to do: {exc.remedy}", err=True)
-        is_unusable = isinstance(exc, ConfigurationError | ModelError)
+        # A server may come back; what waits for it is to be started again, not the whole node given up.
+        is_unusable = isinstance(exc, ConfigurationError | ModelError) and not isinstance(exc, EngineUnreachable)
         sys.exit(EXIT_UNUSABLE if is_unusable and node.is_supervised() else 1)
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output has gone; there is nobody to tell

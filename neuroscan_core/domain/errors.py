@@ -6,6 +6,7 @@
     │   ├── InvalidBundle           card, hash or shapes of a model bundle disagree
     │   ├── EngineRefused           an engine does not agree with the reference of its bundle
     │   └── EngineUnavailable       the engine that was asked for cannot run on this machine
+    │       └── EngineUnreachable   the server that executes the networks does not answer; it may come back
     ├── DicomError
     │   ├── UnreadableObject        the bytes are not a DICOM object that can be used
     │   ├── UndecodablePixels       the pixel data does not decode
@@ -68,6 +69,10 @@ class EngineRefused(ModelError):
 
 class EngineUnavailable(ModelError):
     """The engine that was asked for cannot run on this machine: a library, a device or a server is missing."""
+
+
+class EngineUnreachable(EngineUnavailable):
+    """The server that executes the networks does not answer; it may come back."""
 
 
 class DicomError(NeuroScanError):

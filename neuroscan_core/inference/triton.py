@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from neuroscan_core.config import TritonConfig
-from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable
+from neuroscan_core.domain.errors import EngineRefused, EngineUnreachable
 from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.inference.bundle import Bundle, Reference
 from neuroscan_core.inference.gate import check_against_reference, keeps_items_apart
@@ -54,7 +54,9 @@ class TritonEngine:
     Raises
     ------
     EngineUnavailable
-        The client library is missing, or no server has the model ready within `config.timeout_s`.
+        The client library is missing.
+    EngineUnreachable
+        No server has the model ready within `config.timeout_s`.
     EngineRefused
         The server has another model under this name.
     """
@@ -94,7 +96,7 @@ class TritonEngine:
 
         Raises
         ------
-        EngineUnavailable
+        EngineUnreachable
             The server has not answered, or not come back, within the time.
         EngineRefused
             It came back with another model.
@@ -160,7 +162,7 @@ class TritonEngine:
                 break
             self._closing.wait(min(pause_s, max(0.0, deadline_s - self._clock())))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        raise EngineUnavailable(
+        raise EngineUnreachable(
             f"The Triton server at {self._config.url} does not serve {self._config.model_prefix}{self.card.name} over "
             f"{self._config.protocol}: {reason}.",
             remedy="Start it, or correct segmenter.triton; another segmenter.engine needs no server.",

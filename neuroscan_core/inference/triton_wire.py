@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.config import TritonConfig
-from neuroscan_core.domain.errors import EngineUnavailable
+from neuroscan_core.domain.errors import EngineUnavailable, EngineUnreachable
 
 Image = npt.NDArray[np.float32]
 MAX_CONCURRENT_REQUESTS = 8
 
 
-class WireFailure(EngineUnavailable):
+class WireFailure(EngineUnreachable):
     """No answer, or an error for an answer; `triton` tries again."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from neuroscan_core.inference.bundle import find_bundles
 from tests.e2e.conftest import PhantomSeries, storescu
-from tests.e2e.node import RunningArchive, RunningNode
+from tests.e2e.node import RunningArchive, RunningNode, wait_for
 from tests.e2e.test_main_job import batch_mask, mask_of, of_modality
 from tests.inference.triton_server import config_of, serving
 from training.triton.repository import write_repository
@@ -66,3 +67,28 @@ def test_a_node_whose_server_dies_delivers_the_same_mask_and_says_who_made_it(
     (seg_path,) = of_modality(archive, "SEG")
     assert np.array_equal(mask_of(seg_path, series.paths), batch_mask(series.paths))
     assert "another engine serves" in node.log()
+
+
+@pytest.mark.slow
+def test_a_node_that_is_up_before_its_server_keeps_what_it_receives_and_delivers_it_later(
+    tmp_path: Path, archive: RunningArchive, phantom_series: Callable[[str], PhantomSeries]
+) -> None:
+    series = phantom_series("early")
+    write_repository([find_bundles(None)[MODEL]], tmp_path / "repository")
+    with serving(tmp_path / "repository") as server:
+        server.kill()
+        node = node_of(server, tmp_path, archive, "grpc")
+        starting = threading.Thread(target=node.start)
+        try:
+            starting.start()
+            wait_for(node.is_listening, "the gateway to listen")
+            storescu(node.port, series.paths)
+            wait_for(lambda: "process ended; it starts again" in node.log(), "the segmenter to end")
+            server.start()
+            starting.join()
+            node.wait_for_state(series.series_uid, "delivered")
+        finally:
+            node.close()
+    (seg_path,) = of_modality(archive, "SEG")
+    assert np.array_equal(mask_of(seg_path, series.paths), batch_mask(series.paths))
+    assert "the node stops" not in node.log() and "another engine serves" not in node.log()
