@@ -12,7 +12,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from dicom_gateway.results import provenance
-from dicom_gateway.results.sr_groups import SCHEME, ReportContent, composite_group, label_groups, triage_group
+from dicom_gateway.results.sr_groups import SCHEME, ReportContent, composite_group, evaluations, label_groups
 from dicom_gateway.results.uids import derived_uid
 from neuroscan_core import __version__
 from neuroscan_core.domain.model_card import ModelCard
@@ -29,15 +29,17 @@ def report(content: ReportContent) -> sr.ComprehensiveSR:
     by_value = {measurement.label: measurement for measurement in content.segmentation.measurements}
     groups = [group for label in content.card.labels if label.value in by_value
               for group in label_groups(content, label, by_value[label.value])]  # fmt: skip
-    groups += [composite_group(content, measured) for measured in content.segmentation.composites]
-    if content.segmentation.triage is not None:
-        groups.append(triage_group(content, content.segmentation.triage))
+    is_empty = content.segmentation.is_empty
+    groups += [composite_group(content, m) for m in content.segmentation.composites if m.volume_ml > 0 or is_empty]
     tree = sr.MeasurementReport(
         observation_context=_observer(content),
         procedure_reported=BRAIN_MRI,
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
+    beside = evaluations(content)
+    if beside is not None:
+        tree[0].ContentSequence.append(beside)
     for text in comments(content):
         tree[0].ContentSequence.append(
             sr.TextContentItem(codes.DCM.Comment, provenance.fitting(text, content.charset, length=1024), "CONTAINS")

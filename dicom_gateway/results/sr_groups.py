@@ -2,10 +2,10 @@
 
 Per region that was found: a volumetric ROI (TID 1411) that refers to its segment, with volume and number of parts, and
 a group (TID 1501) with the largest diameters and their end points in the image they were measured in (TID 1411 takes no
-coordinates). Both carry the same tracking identifiers. Per region without a voxel: a group that says "absent". Regions
-taken together have no segment of their own: one group (TID 1501) each. A classifier's probabilities are one more group
-with its own algorithm; its finding is that pictures were classified, not what of. The document around the groups is
-made in `sr`.
+coordinates). Both carry the same tracking identifiers. Where nothing at all was found, a group per region says
+"absent". Regions taken together have no segment of their own: one group (TID 1501) each. What has no place in an image,
+such as parts that are absent beside others and a classifier's probabilities, stands in a container beside the groups.
+The document around them is made in `sr`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ MILLILITRE = Code("ml", "UCUM", "milliliter")
 SCHEME = "99NEUROSCAN"
 CONNECTED_PARTS = Code("NS-1", SCHEME, "Number of connected parts")
 PICTURE_CLASSIFICATION = Code("NS-2", SCHEME, "Classification of pictures, not a diagnosis")
+QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 MOST_LIKELY_CLASS = Code("NS-3", SCHEME, "Class with the greatest probability")
 
 
@@ -109,7 +110,7 @@ class ReportContent:
 def label_groups(content: ReportContent, label: Label, measured: RegionMeasurement) -> list[Group]:
     """What is said of one label."""
     if measured.volume_ml == 0:
-        return [_absent(content, _about(content, label))]
+        return [_absent(content, _about(content, label))] if content.segmentation.is_empty else []
     groups = [_region(content, label, _size(measured))]
     if measured.diameter is not None:
         diameters = _diameters(content, measured.diameter)
@@ -152,28 +153,61 @@ def composite_group(content: ReportContent, measured: CompositeMeasurement) -> G
     return sr.MeasurementsAndQualitativeEvaluations(**about, measurements=[*_size(measured), *diameters])
 
 
-def triage_group(content: ReportContent, triage: Triage) -> Group:
-    """What a classifier says of the series: all its probabilities, and which pictures it saw."""
-    tracking = sr.TrackingIdentifier(
-        uid=content.identity.region_tracking_uid(f"triage by {triage.model.name}"),
-        identifier=provenance.fitting(f"{provenance.MANUFACTURER} triage by {triage.model.name}", content.charset),
+def absent_statement(label: Label) -> sr.CodeContentItem:
+    """What is said of a label without a voxel, where others have some."""
+    return sr.CodeContentItem(dicom_code(label.type), codes.SCT.Absent, "CONTAINS")
+
+
+def triage_items(content: ReportContent, triage: Triage) -> list[sr.ContentItem]:
+    """What a classifier says of the series: all its probabilities, who it is, and which pictures it saw."""
+    model = triage.model
+    texts = (
+        (codes.DCM.AlgorithmName, model.name),
+        (codes.DCM.AlgorithmVersion, model.version),
+        (codes.DCM.AlgorithmParameters, f"sha256={model.sha256}"),
     )
     seen = [content.slice(key) for key in dict.fromkeys(triage.keys) if key in content.segmentation.keys]
-    return sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=tracking,
-        finding_type=PICTURE_CLASSIFICATION,
-        algorithm_id=_algorithm(triage.model),
-        measurements=[
-            _number(probability_of(code.value, code.meaning), probability, codes.UCUM.NoUnits)
+    return [
+        sr.CodeContentItem(MOST_LIKELY_CLASS, dicom_code(triage.most_likely), "CONTAINS"),
+        *(
+            sr.NumContentItem(
+                probability_of(code.value, code.meaning), round(float(probability), 3), codes.UCUM.NoUnits,
+                relationship_type="CONTAINS",
+            )
             for code, probability in zip(triage.classes, triage.probabilities, strict=True)
-        ],
-        qualitative_evaluations=[sr.QualitativeEvaluation(MOST_LIKELY_CLASS, dicom_code(triage.most_likely))],
-        source_images=[
-            sr.SourceImageForMeasurementGroup(source.sop_class_uid, source.key.sop_instance_uid, source.frame_numbers)
+        ),
+        *(sr.TextContentItem(name, text, "CONTAINS") for name, text in texts),
+        *(
+            sr.ImageContentItem(
+                codes.DCM.SourceOfMeasurement, source.sop_class_uid, source.key.sop_instance_uid,
+                source.frame_numbers, relationship_type="CONTAINS",
+            )
             for source in {source.key.sop_instance_uid: source for source in seen}.values()
-        ]
-        or None,
-    )
+        ),
+    ]  # fmt: skip
+
+
+def evaluations(content: ReportContent) -> sr.ContainerContentItem | None:
+    """Container of what is said without a place in an image; None where there is no such thing.
+
+    Kept apart from measurement groups: OHIF (3.13) shows nothing of a report in which a tracked group has no
+    coordinates.
+    """
+    found = content.segmentation
+    items: list[sr.ContentItem] = []
+    if not found.is_empty:
+        empty = {measured.label for measured in found.measurements if measured.volume_ml == 0}
+        items += [absent_statement(label) for label in content.card.labels if label.value in empty]
+    if found.triage is not None:
+        inner = _container(PICTURE_CLASSIFICATION, triage_items(content, found.triage))
+        items.append(inner)
+    return _container(QUALITATIVE_EVALUATIONS, items) if items else None
+
+
+def _container(name: Code, items: Sequence[sr.ContentItem]) -> sr.ContainerContentItem:
+    container = sr.ContainerContentItem(name, is_content_continuous=False, relationship_type="CONTAINS")
+    container.ContentSequence = sr.ContentSequence(items)
+    return container
 
 
 def probability_of(value: str, meaning: str) -> Code:

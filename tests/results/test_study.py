@@ -172,6 +172,33 @@ def groups_of(path: Path) -> dict[str, list[hd.sr.MeasurementsAndQualitativeEval
     return found
 
 
+def meaning(sequence: pydicom.Sequence) -> str:
+    return str(sequence[0].CodeMeaning)
+
+
+def evaluations_of(path: Path) -> list[pydicom.Dataset]:
+    """Items of the container of what has no place in an image; none where there is none."""
+    items = pydicom.dcmread(path).ContentSequence
+    return [
+        inner
+        for item in items
+        if item.ValueType == "CONTAINER" and meaning(item.ConceptNameCodeSequence) == "Qualitative Evaluations"
+        for inner in item.ContentSequence
+    ]
+
+
+def test_every_tracked_group_has_coordinates_somewhere_as_ohif_wants(
+    reference: Series, make_writer: MakeWriter, tmp_path: Path
+) -> None:
+    labels_kji = parts(reference)
+    labels_kji[labels_kji == 3] = 1
+    records = make_writer(reference).write(reference.completed(), ready(reference, labels_kji), GLIOMA_CARD)
+    for name, groups in groups_of(tmp_path / records[1].path).items():
+        children = [child for group in groups for item in group[0].ContentSequence
+                    for child in item.get("ContentSequence", ())]  # fmt: skip
+        assert any(child.ValueType == "SCOORD" for child in children), name
+
+
 def test_the_report_measures_each_part_and_the_regions_taken_together(
     reference: Series, make_writer: MakeWriter, tmp_path: Path
 ) -> None:
@@ -186,7 +213,7 @@ def test_the_report_measures_each_part_and_the_regions_taken_together(
         "NeuroScan TC, tumour core": counts[1] + counts[3],
         "NeuroScan ET, enhancing tumour": counts[3],
     }
-    assert wanted.keys() | {f"NeuroScan triage by {CLASSIFIER.name}"} == groups.keys()
+    assert wanted.keys() == groups.keys()
     for name, num_voxels in wanted.items():
         said = {key: value for group in groups[name] for key, value in numbers(group[0]).items()}
         assert said["Volume"] == pytest.approx(num_voxels * voxel_ml, abs=1e-3), name
@@ -203,17 +230,18 @@ def test_the_classifiers_probabilities_are_evidence_with_their_own_algorithm(
 ) -> None:
     series = classic_series()
     path = written(series, make_writer, tmp_path)["SR"]
-    (group,) = groups_of(path)[f"NeuroScan triage by {CLASSIFIER.name}"]
-    assert numbers(group[0]) == {
+    (triage,) = (item for item in evaluations_of(path) if item.ValueType == "CONTAINER")
+    assert numbers(triage) == {
         "Probability of Glioma": 0.5,
         "Probability of Intracranial meningioma": 0.25,
         "Probability of No tumour": 0.125,
         "Probability of Neoplasm of pituitary gland": 0.125,
     }
-    assert group.finding_type.meaning == "Classification of pictures, not a diagnosis"
-    said = {evaluation.name.meaning: evaluation.value.meaning for evaluation in group.get_qualitative_evaluations()}
-    assert said["Class with the greatest probability"] == "Glioma"
-    seen = [item for item in group[0].ContentSequence if item.ValueType == "IMAGE"]
+    assert meaning(triage.ConceptNameCodeSequence) == "Classification of pictures, not a diagnosis"
+    (said,) = (item for item in triage.ContentSequence if item.ValueType == "CODE")
+    assert meaning(said.ConceptNameCodeSequence) == "Class with the greatest probability"
+    assert meaning(said.ConceptCodeSequence) == "Glioma"
+    seen = [item for item in triage.ContentSequence if item.ValueType == "IMAGE"]
     assert [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in seen] == [
         key.sop_instance_uid for key in triage_of(series).keys
     ]
@@ -261,7 +289,8 @@ def test_nothing_found_is_said_of_every_region_and_beside_the_classifier(
     assert_valid(tmp_path / records[0].path)
     groups = groups_of(tmp_path / records[0].path)
     absent = {name for name, (group,) in groups.items() if numbers(group[0]).get("Volume") == 0}
-    assert len(absent) == 6 and len(groups) == 7
+    assert len(absent) == len(groups) == 6
+    assert [item.ValueType for item in evaluations_of(tmp_path / records[0].path)] == ["CONTAINER"]
 
 
 def test_a_part_that_is_missing_is_said_to_be_absent(make_writer: MakeWriter, tmp_path: Path) -> None:
@@ -274,10 +303,9 @@ def test_a_part_that_is_missing_is_said_to_be_absent(make_writer: MakeWriter, tm
     assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["necrotic core", "oedema"]
     assert_valid(tmp_path / records[1].path)
     groups = groups_of(tmp_path / records[1].path)
-    for name in ("NeuroScan enhancing tumour", "NeuroScan ET, enhancing tumour"):
-        (group,) = groups[name]
-        said = {evaluation.name: evaluation.value for evaluation in group.get_qualitative_evaluations()}
-        assert said[dictionary.DCM.PresenceOfProperty] == dictionary.SCT.Absent
+    assert not {"NeuroScan enhancing tumour", "NeuroScan ET, enhancing tumour"} & groups.keys()
+    (said, _) = evaluations_of(tmp_path / records[1].path)
+    assert (meaning(said.ConceptNameCodeSequence), meaning(said.ConceptCodeSequence)) == ("Enhancing Lesion", "Absent")
     assert report.Modality == "SR"
 
 
