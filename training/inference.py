@@ -257,7 +257,8 @@ def _predict_volume(
     channels = [stored_SCHW[:, channel].astype(np.float32) for channel in range(stored_SCHW.shape[1])]
     probabilities_LSHW = np.zeros((len(REGIONS), *channels[0].shape), dtype=np.float32)
     # Sources that do not state their spacing are taken for 1 mm.
-    spacing_mm = tuple(float(mm) or 1.0 for mm in case.spacing_mm)
+    depth_mm, row_mm, column_mm = (float(mm) or 1.0 for mm in case.spacing_mm)
+    spacing_mm = (depth_mm, row_mm, column_mm)
     box = head_box(channels, spacing_mm, options.spacing_mm)
     if box is None:
         return probabilities_LSHW

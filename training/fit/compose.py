@@ -67,8 +67,9 @@ def compose_config(experiment: str, overrides: Sequence[str] = ()) -> FitConfig:
     except (HydraException, OmegaConfBaseException) as exc:
         raise _explained(exc) from exc
     assert isinstance(values, dict)
-    values["experiment"] = values.pop("experiment_name")
-    return config_from_dict(values)
+    named = {str(key): value for key, value in values.items()}
+    named["experiment"] = named.pop("experiment_name")
+    return config_from_dict(named)
 
 
 def config_from_dict(values: dict[str, Any]) -> FitConfig:

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from neuroscan_core.domain.model_card import ModelKind
 from training.fit.module import FitModule
 from training.fit.validation import METRICS
 
@@ -71,8 +72,9 @@ def read_history(path: Path) -> list[dict[str, str]]:
 
 
 def metric_names(module: FitModule) -> tuple[str, ...]:
-    """Return the names of the validation metrics of a run."""
-    return METRICS[module.config.model_kind]
+    """Return the names of the figures of a run besides `COLUMNS`."""
+    kind = module.config.model_kind
+    return (*METRICS[kind], "train_accuracy") if kind is ModelKind.CLASSIFIER else METRICS[kind]
 
 
 def where(module: FitModule) -> str:
@@ -86,14 +88,14 @@ def where(module: FitModule) -> str:
 
 
 class TrainingLoss(lightning.Callback):
-    """Every so many steps: the mean loss since the last time, and the progress bar.
+    """Every so many steps: the mean loss (and accuracy) since the last time, and the progress bar.
 
-    The sum stays on the device, so that a step does not wait for it.
+    Sums stay on the device, so that a step does not wait for them.
     """
 
     def __init__(self, history: History, every_steps: int, console: Console | None = None) -> None:
         self._history, self._every = history, max(1, every_steps)
-        self._sum: torch.Tensor | None = None
+        self._sums: dict[str, torch.Tensor] = {}
         self._count = 0
         self._bar: Progress | None = None
         self._console = console
@@ -111,16 +113,15 @@ class TrainingLoss(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: FitModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the loss of a step."""
-        loss = outputs["loss"].detach()
-        self._sum = loss if self._sum is None else self._sum + loss
+        self._sums = {name: value.detach() + self._sums.get(name, 0.0) for name, value in outputs.items()}
         self._count += 1
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=pl_module.progress)
         if pl_module.position.step % self._every == 0 and trainer.is_global_zero:
-            mean = float(self._sum) / self._count
-            self._sum, self._count = None, 0
-            self._history.append(pl_module, loss=mean)
-            log.info("%s loss %.4f", where(pl_module), mean)
+            means = {name: float(value) / self._count for name, value in self._sums.items()}
+            self._sums, self._count = {}, 0
+            self._history.append(pl_module, **means)
+            log.info("%s %s", where(pl_module), " ".join(f"{name} {mean:.4f}" for name, mean in means.items()))
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: FitModule) -> None:  # type: ignore[override]
         """Remove the bar."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroscan_core.domain.errors import ConfigurationError
+from neuroscan_core.domain.model_card import ModelKind
 from training.checkpoint import WeightAverage, load_checkpoint
 from training.fit.config import FitConfig
 from training.fit.schedule import Plateau, Position, Schedule
@@ -105,13 +106,15 @@ class FitModule(lightning.LightningModule):
         for group in self.plain_optimiser().param_groups:
             group["lr"] = group["peak"] * factor
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss of a batch, computed in float32."""
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return the loss of a batch, computed in float32; for classifiers its accuracy too."""
         logits = self.network(batch["image"])
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.loss(logits.float(), batch["target"])
-        assert isinstance(loss, Tensor)
-        return loss
+        figures = {"loss": loss}
+        if self.config.model_kind is ModelKind.CLASSIFIER:
+            figures["train_accuracy"] = (logits.detach().argmax(dim=1) == batch["target"]).float().mean()
+        return figures
 
     def plain_optimiser(self) -> torch.optim.Optimizer:
         """Return PyTorch's optimiser, without Lightning's wrapper."""

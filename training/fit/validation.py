@@ -26,8 +26,10 @@ METRICS = {
     ModelKind.SLICE25D: ("dice",),
     ModelKind.MULTIMODAL2D: tuple(f"dice_{region}" for region in REGIONS),
     ModelKind.VOLUME3D: tuple(f"dice_{region}" for region in REGIONS),
-    ModelKind.CLASSIFIER: ("accuracy",),
+    ModelKind.CLASSIFIER: ("accuracy", "validation_loss"),
 }
+# A figure to look at, no part of a run's score.
+UNSCORED = ("validation_loss",)
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,15 @@ def label_map(probabilities_LSHW: FloatArray, kind: ModelKind) -> npt.NDArray[np
 def score_pictures(
     predict: Predictor, cache: ArrayCache, cases: Sequence[CachedCase], size: int, batch_size: int
 ) -> list[CaseScore]:
-    """Return whether each picture is put into its class (0 or 1)."""
+    """Return whether each picture is put into its class (0 or 1), and its cross-entropy."""
     indices = [index for case in cases for index in range(case.start, case.stop)]
     datasets = [case.dataset for case in cases for _ in range(case.start, case.stop)]
-    chosen = predict_pictures(predict, cache, indices, size, batch_size=batch_size).argmax(axis=1)
-    truth = cache.classes_S[indices]
-    return [CaseScore(d, {"accuracy": float(c == t)}) for d, c, t in zip(datasets, chosen, truth, strict=True)]
+    probabilities = predict_pictures(predict, cache, indices, size, batch_size=batch_size)
+    scores = []
+    for dataset, row, truth in zip(datasets, probabilities, cache.classes_S[indices], strict=True):
+        loss = -float(np.log(max(row[truth], np.finfo(np.float32).tiny)))
+        scores.append(CaseScore(dataset, {"accuracy": float(row.argmax() == truth), "validation_loss": loss}))
+    return scores
 
 
 def summarise(scores: Sequence[CaseScore]) -> dict[str, float]:
@@ -82,7 +87,7 @@ def summarise(scores: Sequence[CaseScore]) -> dict[str, float]:
     for name in names:
         per_set = [np.mean([s.values[name] for s in scores if s.dataset == dataset]) for dataset in datasets]
         means[name] = float(np.mean(per_set))
-    return {**means, "score": float(np.mean([means[name] for name in names]))}
+    return {**means, "score": float(np.mean([means[name] for name in names if name not in UNSCORED]))}
 
 
 def first_of_each_dataset(cases: Sequence[CachedCase], max_cases: int) -> list[CachedCase]:

@@ -162,6 +162,15 @@ def test_a_checkpoint_that_is_cut_short_never_takes_the_place_of_a_whole_one(tmp
     assert load_checkpoint(tmp_path / LAST) == {"value": 1}
 
 
+def test_a_classifier_has_curves_of_loss_and_accuracy_of_both_parts(tmp_path):
+    result = fit("classifier", tmp_path)
+    rows = read_history(tmp_path / "history.csv")
+    trained, validated = ([row for row in rows if row[name]] for name in ("loss", "score"))
+    assert all(0 <= float(row["train_accuracy"]) <= 1 for row in trained)
+    assert all(float(row["validation_loss"]) > 0 for row in validated)
+    assert result.score == max(float(row["accuracy"]) for row in validated)
+
+
 def test_history_has_the_regions_of_each_validation(tmp_path):
     fit("volume3d", tmp_path)
     rows = [row for row in read_history(tmp_path / "history.csv") if row["score"]]
