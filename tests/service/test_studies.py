@@ -104,14 +104,15 @@ def bench(bundles: dict[str, Bundle]) -> Iterator[Bench]:
     bus.close()
 
 
+@pytest.mark.parametrize("model", ["unet-tiny", "segresnet-tiny"])
 def test_a_study_becomes_the_result_that_the_same_volumes_have_offline(
-    bench: Bench, bundles: dict[str, Bundle]
+    bench: Bench, bundles: dict[str, Bundle], model: str
 ) -> None:
-    bench.segmenter.take(study(triage="classifier-tiny"))
+    bench.segmenter.take(study(model=model, triage="classifier-tiny"))
     bench.wait_for(1)
     (result,) = bench.outcomes
     assert isinstance(result, SegmentationReady)
-    engine = bundles["unet-tiny"].open_engine(CONFIG)
+    engine = bundles[model].open_engine(CONFIG)
     offline = segment_study(bring_together(VOLUMES, "FLAIR"), engine)
     engine.close()
     assert np.array_equal(result.segmentation.labels_kji, offline.labels_kji)
@@ -119,7 +120,7 @@ def test_a_study_becomes_the_result_that_the_same_volumes_have_offline(
     assert result.segmentation.keys == VOLUMES["FLAIR"].keys
     assert result.segmentation.warnings[0] == "Mind the gap."
     assert result.segmentation.triage is not None
-    assert (result.version, result.model.name) == (1, "unet-tiny")
+    assert (result.version, result.model.name) == (1, model)
 
 
 def test_a_newer_version_takes_the_place_of_the_one_in_hand(bench: Bench) -> None:
