@@ -66,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     from training.bundle import Extras, write_bundle
     from training.bundle.variants import add_fp16
 
+    if arguments.int8 and (arguments.data is None or arguments.cache is None):
+        raise ConfigurationError("--int8 needs patients to calibrate on.", remedy="Give --data and --cache.")
     use_threads(arguments.threads)
     console = Console()
     extras = Extras(arguments.name, arguments.opset, arguments.torchscript, arguments.split or "")
@@ -87,8 +89,6 @@ def _quantise(arguments: argparse.Namespace, card: dict[str, Any], console: Cons
     from training.data.module import VIEW_OF_KIND
     from training.export.int8 import Int8Settings
 
-    if arguments.data is None or arguments.cache is None:
-        raise ConfigurationError("--int8 needs patients to calibrate on.", remedy="Give --data and --cache.")
     split_name = arguments.split or card["training"]["split"]
     cache, split = open_view(VIEW_OF_KIND[card["kind"]], arguments.data, arguments.cache, split_name)
     settings = Int8Settings(arguments.int8, arguments.int8_method)
