@@ -83,7 +83,7 @@ def test_fly_publishes_no_port_to_the_internet(cloud: Path) -> None:
     assert (cloud.parents[1] / fly["build"]["dockerfile"]).is_file()
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cpu"])
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cpu", "../node/Dockerfile"])
 def test_images_do_not_run_as_root(cloud: Path, name: str) -> None:
     instructions = re.findall(r"^([A-Z]+) (.*)$", (cloud / name).read_text(), re.MULTILINE)
     assert [value for key, value in instructions if key == "USER"][-1] == "1000:1000"
