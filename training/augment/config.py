@@ -51,7 +51,8 @@ class AugmentConfig:
     p_air : float
         Replaced by noise alone, without tumour.
     p_skull, p_strip : float
-        Of heads without a skull, the share that gets one; of those with a skull, the share that loses it.
+        Of heads without a skull, the share that gets one; of those with a skull, the share that loses it (slices
+        only).
     p_channel_drop : float
         One channel becomes air.
     """
@@ -98,7 +99,7 @@ class AugmentConfig:
 
 #: What differs from `AugmentConfig` for each kind.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "slice25d": {},
+    "slice25d": {"p_skull": 0.15, "p_strip": 0.15},
     "multimodal2d": {
         "contrast": (0.9, 1.1), "per_channel": True, "noise": 0.08, "bias": 0.25, "p_clahe": 0.0, "p_air": 0.0,
     },

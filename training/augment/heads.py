@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from training.augment.config import AugmentConfig
 from training.augment.draw import chosen, normal, per_item, uniform
+from training.augment.stripping import strip
 
 #: A stripped head: exact zeros over this share of the image (BraTS 0.70 and more, heads with skull mostly below 0.4),
 #: and few faint pixels among the others (BraTS 0.18 and less, heads with skull mostly above 0.2).
@@ -23,7 +24,8 @@ FAINT = 0.25
 MIN_BRAIN_SHARE = 0.02
 #: Millimetres at 1 mm pixels: from the brain to the skull, skull, scalp.
 GAP, BONE, SCALP = (1.0, 4.0), (3.0, 7.0), (3.0, 8.0)
-MAX_DISTANCE = 20
+MAX_DISTANCE = 24
+COARSE = 2
 
 
 def add_skull(images: Tensor, generator: torch.Generator, config: AugmentConfig) -> Tensor:
@@ -43,6 +45,19 @@ def add_skull(images: Tensor, generator: torch.Generator, config: AugmentConfig)
     return images
 
 
+def remove_skull(images_NCHW: Tensor, tumour_NHW: Tensor, generator: torch.Generator, config: AugmentConfig) -> Tensor:
+    """Take the skull off some of the heads that have one; see `training.augment.stripping`."""
+    active = chosen(generator, config.p_strip, len(images_NCHW))
+    if not active.any():
+        return images_NCHW
+    active &= ~is_stripped(images_NCHW)
+    if not active.any():
+        return images_NCHW
+    images = images_NCHW.clone()
+    images[active] = strip(images[active], tumour_NHW[active])
+    return images
+
+
 def is_stripped(images: Tensor) -> Tensor:
     """Whether each item shows a brain without skull, boolean [N]; see the limits above."""
     flat = images.flatten(1)
@@ -53,20 +68,24 @@ def is_stripped(images: Tensor) -> Tensor:
 
 
 def _distance(mask: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the distance from the mask in pixels, up to `MAX_DISTANCE`, made uneven by some tenths.
+    """Return the distance from the mask in pixels, made uneven by some tenths; infinite beyond `MAX_DISTANCE`.
 
-    Diamonds and squares grown in turn make octagons, which are round enough.
+    Diamonds and squares grown in turn, on coarser pixels, make octagons,
+    which are round enough.
     """
     is_plane = mask.dim() == 4
-    square = functional.max_pool2d if is_plane else functional.max_pool3d
-    grown, distance = mask, torch.zeros_like(mask)
-    for step in range(MAX_DISTANCE):
-        distance += 1.0 - grown
-        grown = square(grown, 3, 1, 1) if step % 2 else _cross(grown, square, is_plane)
-    nodes = normal(generator, len(mask), 1, *[5] * (mask.dim() - 2)) * 0.15
+    pool = functional.max_pool2d if is_plane else functional.max_pool3d
     mode = "bilinear" if is_plane else "trilinear"
+    grown = pool(mask, COARSE)
+    distance = torch.zeros_like(grown)
+    for step in range(MAX_DISTANCE // COARSE):
+        distance += COARSE * (1.0 - grown)
+        grown = pool(grown, 3, 1, 1) if step % 2 else _cross(grown, pool, is_plane)
+    distance = torch.where(grown > 0, distance, 10.0 * MAX_DISTANCE)
+    distance = functional.interpolate(distance, list(mask.shape[2:]), mode=mode, align_corners=False)
+    nodes = normal(generator, len(mask), 1, *[5] * (mask.dim() - 2)) * 0.15
     uneven = functional.interpolate(nodes, list(mask.shape[2:]), mode=mode, align_corners=True).exp()
-    return distance * uneven
+    return distance * uneven.clamp(0.8, 1.25)
 
 
 def _cross(mask: Tensor, pool, is_plane: bool) -> Tensor:  # type: ignore[no-untyped-def]  # a torch function

@@ -35,6 +35,7 @@ class WindowAugmentation:
         """Augment float32 [N, 3, H, W] and masks float32 [N, 1, H, W]."""
         config, generator = self._config, generator_on(generator, image.device)
         image = heads.add_skull(image, generator, config)
+        image = heads.remove_skull(image, target[:, 0], generator, config)
         size = config.size or image.shape[2]
         grid = space.plane_grid(len(image), image.shape[2], size, generator, config)
         warped = space.warp_images(torch.cat([image, target], dim=1), grid)
@@ -57,6 +58,7 @@ class SliceAugmentation:
         config, generator = self._config, generator_on(generator, image.device)
         image, scale = tissue.tissue_of_zscores(image)
         image = heads.add_skull(image, generator, config)
+        image = heads.remove_skull(image, target, generator, config)
         size = config.size or image.shape[2]
         grid = space.plane_grid(len(image), image.shape[2], size, generator, config)
         image, target = space.warp_images(image, grid), space.warp_labels(target, grid)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.augment.config import AugmentConfig
-from training.augment.draw import chosen, log_uniform, normal, per_item, uniform
+from training.augment.draw import chosen, log_uniform, normal, uniform
 
 
 def plane_grid(num: int, height: int, size: int, generator: torch.Generator, config: AugmentConfig) -> Tensor:

@@ -125,20 +125,6 @@ class ArrayCache:
         ]
         return np.stack(planes, axis=1)
 
-    @property
-    def images_SHW(self) -> npt.NDArray[np.generic]:  # noqa: N802 - shape suffix
-        """The first channel alone."""
-        return self.images_SCHW[:, 0]
-
-    @property
-    def masks_SHW(self) -> npt.NDArray[np.uint8]:  # noqa: N802 - shape suffix
-        """The labels; above 0 is tumour."""
-        return self.labels_SHW
-
-
-#: Former name.
-SliceCache = ArrayCache
-
 
 def cache_folder(view: str, cases: Sequence[Case], cache_root: Path) -> Path:
     """Return where the cache of these cases lies, whether or not it is there."""

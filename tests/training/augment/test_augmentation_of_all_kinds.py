@@ -8,13 +8,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
 
-from neuroscan_core.pipeline.normalise import normalise_window  # noqa: E402
+from neuroscan_core.phantom import Tissue, Weighting, head_phantom  # noqa: E402
+from neuroscan_core.pipeline.normalise import normalise_window, slice_scale  # noqa: E402
 from training.augment import AugmentConfig, build_augmentation  # noqa: E402
 from training.augment.clahe import equalise  # noqa: E402
 from training.augment.config import DEFAULTS, config_of  # noqa: E402
-from training.augment.heads import add_skull, is_stripped, replace_by_air  # noqa: E402
+from training.augment.heads import add_skull, is_stripped, remove_skull, replace_by_air  # noqa: E402
 from training.augment.intensity import gamma_contrast, low_resolution, rician_noise  # noqa: E402
 from training.augment.space import plane_grid, smooth_field, warp_images, warp_labels, warp_volumes  # noqa: E402
+from training.augment.stripping import strip  # noqa: E402
 from training.augment.tissue import normalise_windows, tissue_of_zscores, zscores_of_tissue  # noqa: E402
 from training.data.errors import DataError  # noqa: E402
 
@@ -218,6 +220,45 @@ def test_a_head_with_skull_gets_no_second_one():
     images = torch.rand(2, 3, 64, 64, generator=generator()) + 0.01
     assert not is_stripped(images).any()
     assert torch.equal(add_skull(images, generator(), AugmentConfig(p_skull=1.0)), images)
+
+
+@pytest.fixture(scope="module")
+def heads():
+    """Four slices of a generated head in units of tissue, and what is where."""
+    phantom = head_phantom(num_slices=8, size=256)
+    inside = slice(3, 7)
+    flair = phantom.image(Weighting.FLAIR)[inside].astype(np.float32)
+    images = torch.from_numpy(np.stack([plane / slice_scale(plane) for plane in flair]))[:, None].repeat(1, 3, 1, 1)
+    return images, phantom.tissue_kji[inside]
+
+
+def test_a_head_loses_its_scalp_and_keeps_its_brain(heads):
+    images, tissue = heads
+    kept = strip(images, torch.zeros(images[:, 0].shape))[:, 0].numpy() > 0
+    for n in range(len(images)):
+        assert kept[n][np.isin(tissue[n], (Tissue.GREY, Tissue.WHITE))].mean() > 0.95
+        assert kept[n][np.isin(tissue[n], (Tissue.FAT, Tissue.MUSCLE))].mean() < 0.05
+    assert is_stripped(strip(images, torch.zeros(images[:, 0].shape))).all()
+
+
+def test_stripping_never_takes_tumour(heads):
+    images, tissue = heads
+    scalp = torch.from_numpy(np.isin(tissue, (Tissue.FAT,)).astype(np.float32))
+    assert torch.equal(strip(images, scalp), images)
+
+
+def test_what_is_no_head_is_not_stripped():
+    noise = torch.rand(2, 3, 128, 128, generator=generator())
+    assert torch.equal(strip(noise, torch.zeros(2, 128, 128)), noise)
+
+
+def test_only_the_chosen_heads_are_stripped(heads):
+    images, _ = heads
+    mask = torch.zeros(len(images), *images.shape[2:])
+    assert torch.equal(remove_skull(images, mask, generator(), AugmentConfig(p_strip=0.0)), images)
+    changed = remove_skull(images.repeat(50, 1, 1, 1), mask.repeat(50, 1, 1), generator(), AugmentConfig(p_strip=0.25))
+    share = (changed != images.repeat(50, 1, 1, 1)).flatten(1).any(1).float().mean()
+    assert float(share) == pytest.approx(0.25, abs=0.13)  # 4 sigma of 200
 
 
 def test_a_dropped_channel_is_air_as_the_node_would_normalise_it():
