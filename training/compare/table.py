@@ -89,24 +89,49 @@ def write_comparison(records: Sequence[Record], device: Sequence[str], num_round
 
 
 def _plot(records: Sequence[Record], path: Path) -> None:
-    """Draw the engine's and the node's latency of each candidate, and accuracy against latency."""
-    from training.audit.style import INK, SERIES, new_figure, styled
+    """Draw a row per kind of network: latency of each candidate, and accuracy against latency."""
+    from training.audit.style import new_figure, styled
 
-    plain = [record for record in records if not record["tta"]][::-1]
+    kinds = list(dict.fromkeys(record["kind"] for record in records))
+    heights = [1.3 + 0.6 * max(sum(r["kind"] == kind and not r["tta"] for r in records), 3) for kind in kinds]
     with styled():
-        figure, (left, right) = new_figure(12.0, 1.8 + 0.55 * max(len(plain), 4), 1, 2)
-        for n, (run, label) in enumerate((("pipeline", "node, images to result"), ("engine", "engine alone"))):
-            places = [place + 0.2 - 0.4 * n for place in range(len(plain))]
-            medians = [record[f"{run}_p50_ms"] for record in plain]
-            tails = [[0.0] * len(plain), [record[f"{run}_p99_ms"] - record[f"{run}_p50_ms"] for record in plain]]
-            left.barh(places, medians, height=0.36, color=SERIES[1 - n], label=label, xerr=tails, ecolor=INK, capsize=3)
-        names = [f"{record['network']}\n{record['engine']} {record['precision']}" for record in plain]
-        left.set_yticks(range(len(plain)), labels=names, fontsize=8)
-        left.set(xlabel="ms, median and 99th percentile", xscale="log", title="Latency")
-        left.legend(loc="lower right", fontsize=8)
-        left.grid(axis="y", visible=False)
-        _plot_accuracy(right, records)
+        figure, axes = new_figure(12.0, sum(heights), len(kinds), 2, squeeze=False, height_ratios=heights)
+        for (left, right), kind in zip(axes, kinds, strict=True):
+            own = [record for record in records if record["kind"] == kind]
+            _plot_latency(left, [record for record in own if not record["tta"]][::-1])
+            left.set_title(f"{kind}: latency")
+            _plot_accuracy(right, own)
         figure.savefig(path, dpi=150)
+
+
+def _plot_latency(axes: Any, records: Sequence[Record]) -> None:
+    from training.audit.style import INK, SERIES
+
+    for n, (run, label) in enumerate((("pipeline", "node, images to result"), ("engine", "engine alone"))):
+        places = [place + 0.2 - 0.4 * n for place in range(len(records))]
+        medians = [record[f"{run}_p50_ms"] for record in records]
+        tails = [[0.0] * len(records), [record[f"{run}_p99_ms"] - record[f"{run}_p50_ms"] for record in records]]
+        whiskers = {"elinewidth": 1.2, "ecolor": INK, "capsize": 3}
+        axes.barh(places, medians, height=0.36, color=SERIES[1 - n], label=label, xerr=tails, error_kw=whiskers)
+        for place, record in zip(places, records, strict=True):
+            axes.annotate(
+                _duration(record[f"{run}_p50_ms"]),
+                (record[f"{run}_p99_ms"], place),
+                (7, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+    names = [f"{record['network']}\n{record['engine']} {record['precision']}" for record in records]
+    axes.set_yticks(range(len(records)), labels=names, fontsize=8)
+    axes.set_xlabel("ms, median and 99th percentile")
+    axes.set_xlim(0, 1.25 * max(record[f"{run}_p99_ms"] for record in records for run in ("engine", "pipeline")))
+    axes.legend(loc="lower right", fontsize=8)
+    axes.grid(axis="y", visible=False)
+
+
+def _duration(milliseconds: float) -> str:
+    return f"{milliseconds / 1000:.1f} s" if milliseconds >= 1000 else f"{milliseconds:.3g} ms"
 
 
 def _plot_accuracy(axes: Any, records: Sequence[Record]) -> None:
@@ -123,9 +148,8 @@ def _plot_accuracy(axes: Any, records: Sequence[Record]) -> None:
         axes.annotate(name, (record["engine_p50_ms"], mean), (6, 5), textcoords="offset points", fontsize=8)
     if not axes.collections:
         axes.text(0.5, 0.5, "accuracy was not measured", transform=axes.transAxes, ha="center", color=FAINT)
-    else:
-        axes.set_xscale("log")
+        axes.set_axis_off()
+        return
     axes.margins(0.25)
-    axes.set(
-        xlabel="engine, ms (median)", ylabel="Dice or accuracy, mean of the sets", title="Accuracy against latency"
-    )
+    axes.set(xlabel="engine, ms (median)", ylabel="Dice or accuracy, mean of the sets")
+    axes.set_title("Accuracy against latency")
