@@ -36,15 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw."""
-    from rich.console import Console
     from rich.table import Table
 
     from training.audit.collect import collect_pictures, collect_segmentation
     from training.audit.pages import headline, summary_of, write_audit
-    from training.cli.test import cases_to_test, open_model, open_split, require
+    from training.cli.test import cases_to_test, open_console, open_model, open_split, require
 
     require(arguments, "audit", "data", "cache", "out")
-    console = Console()
+    console = open_console()
     model = open_model(arguments)
     cache, split = open_split(arguments, model)
     cases = cache.select(split.parts[arguments.part])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from training.data.splits import Split
     from training.evaluate import Model
 
+WIDTH_OF_FILES = 140
 HELP = "evaluate per patient: regions, lesions, calibration, intervals; internal or external test"
 EPILOG = """\
 Choose threshold and postprocessing on validation patients, export with them, and test once:
@@ -51,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate."""
-    from rich.console import Console
-
-    console = Console()
+    console = open_console()
     if arguments.curve:
         return _curve(arguments, console)
     require(arguments, "test", "data", "cache")
@@ -73,6 +73,13 @@ def run(arguments: argparse.Namespace) -> int:
         for path in write_results(results, arguments.out):
             console.print(f"wrote {path}")
     return 0
+
+
+def open_console() -> Console:
+    """Return a console that keeps tables whole where they go into a file."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
 
 
 def require(arguments: argparse.Namespace, command: str, *names: str) -> None:
