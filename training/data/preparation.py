@@ -50,7 +50,7 @@ def prepare_arrays(view: str, cases: Sequence[Case], folder: Path, progress: Pro
         If a case does not have the form of its layout; the cases before it are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    counts = [num_slices(case) for case in cases]
+    counts = [num_slices(case, VIEWS[view]) for case in cases]
     images, labels = _open_arrays(view, folder, sum(counts))
     done = _read_journal(folder / JOURNAL)
     starts = np.concatenate([[0], np.cumsum(counts)]).tolist()

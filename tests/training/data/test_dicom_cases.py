@@ -20,6 +20,7 @@ from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import ModelIdentity, RegionMeasurement, Segmentation
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.phantom import Tissue, Weighting, head_phantom
+from training.data.cache import open_cache
 from training.data.cases import find_cases
 from training.data.errors import MissingModalityError, ShapeMismatchError, UnknownLabelError, UnsupportedPlaneError
 from training.data.readers import num_slices, read_case
@@ -229,8 +230,20 @@ def test_sequences_on_different_grids_are_refused(study, phantom, truth):
     write_node_seg(folder, phantom, files[Weighting.FLAIR], truth)
     files[Weighting.T2][0].unlink()
     (case,) = find_cases(folder.parents[1])
+    assert case.channels == ("T1", "T1ce", "FLAIR")
     with pytest.raises(ShapeMismatchError, match="do not lie on one grid"):
         read_case(case, SEQUENCES)
+
+
+def test_flair_is_cached_beside_a_sequence_with_another_number_of_slices(study, phantom, truth, tmp_path):
+    folder, files = study()
+    write_node_seg(folder, phantom, files[Weighting.FLAIR], truth)
+    for path in files[Weighting.T1][::2]:
+        path.unlink()
+    cases = find_cases(folder.parents[1])
+    cache = open_cache("flair", cases, tmp_path / "cache")
+    assert cache.cases[0].num_slices == 14 and cache.cases[0].patient == cases[0].patient
+    assert cache.label_counts_SL[:, 1:].sum() > 0
 
 
 def test_a_missing_slice_is_noticed(study, phantom, truth):

@@ -1,7 +1,7 @@
 """Reading cases of every layout into one form: canonical slices and labels.
 
 Each reader is a module with `LAYOUT` (one line for people), `find(folder)`,
-`files(case)`, `num_slices(case)` (from headers alone) and `read(case,
+`files(case)`, `num_slices(case, channels)` (from headers alone) and `read(case,
 channels)`. What they return is `Volume`; how arrays get there from an affine
 is in `canonical`.
 """
@@ -50,7 +50,7 @@ class Reader(Protocol):
     def files(self, case: Case) -> list[Path]:
         """List what `read` reads, sorted."""
 
-    def num_slices(self, case: Case) -> int:
+    def num_slices(self, case: Case, channels: Sequence[str]) -> int:
         """Count the slices that `read` will return, from headers alone."""
 
     def read(self, case: Case, channels: Sequence[str]) -> Volume:
@@ -77,9 +77,9 @@ def case_files(case: Case) -> list[Path]:
     return reader_of(case).files(case)
 
 
-def num_slices(case: Case) -> int:
+def num_slices(case: Case, channels: Sequence[str] = ("FLAIR",)) -> int:
     """Count the slices of a case from headers alone."""
-    return reader_of(case).num_slices(case)
+    return reader_of(case).num_slices(case, channels)
 
 
 def read_case(case: Case, channels: Sequence[str] = ("FLAIR",)) -> Volume:

@@ -48,7 +48,7 @@ def files(case: Case) -> list[Path]:
     return sorted(path for path in found if path is not None)
 
 
-def num_slices(case: Case) -> int:
+def num_slices(case: Case, channels: Sequence[str]) -> int:
     """Count slices by the header of the label map."""
     return int(_load(_needed(case, "seg")).shape[2])
 

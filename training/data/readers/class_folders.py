@@ -51,7 +51,7 @@ def files(case: Case) -> list[Path]:
     return [case.folder / Path(case.name).name]
 
 
-def num_slices(case: Case) -> int:
+def num_slices(case: Case, channels: Sequence[str]) -> int:
     """Return 1: a picture."""
     return 1
 

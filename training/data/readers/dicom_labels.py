@@ -58,6 +58,12 @@ class SegObject:
         """Date and time of its content, sortable."""
         return f"{self.header.get('ContentDate', '')}{self.header.get('ContentTime', '')}"
 
+    @property
+    def series_uid(self) -> str:
+        """Series that it was drawn on; empty where it does not say."""
+        references = self.header.get("ReferencedSeriesSequence", [])
+        return str(references[0].get("SeriesInstanceUID", "")) if references else ""
+
     @cached_property
     def meanings(self) -> dict[int, int]:
         """Segment number -> what it shows.

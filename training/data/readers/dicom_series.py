@@ -10,6 +10,7 @@ told apart by a digest.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,12 @@ ORIENTATION_TOLERANCE = 1e-3
 #: Gaps may differ by this share of their median: what the node allows too.
 GAP_TOLERANCE = 0.05
 POSITION_TOLERANCE_MM = 0.1
+SPACING_TOLERANCE = 1e-3
+
+#: Headers and files of MR slices by series.
+Images = dict[str, list[tuple[pydicom.Dataset, Path]]]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,28 +64,48 @@ class Series:
     paths: tuple[Path, ...]
 
     @property
+    def uid(self) -> str:
+        """Series Instance UID."""
+        return str(self.headers[0].SeriesInstanceUID)
+
+    @property
     def positions_S3(self) -> npt.NDArray[np.float64]:  # noqa: N802 - shape suffix
         """Position of each slice, LPS in mm."""
         return np.array([header.ImagePositionPatient for header in self.headers], dtype=np.float64)
 
 
 def find(folder: Path) -> list[Case]:
-    """List the cases of a folder that is named `dicom_cases`."""
+    """List the cases of a folder that is named `dicom_cases`.
+
+    Sequences that do not lie on the grid of the SEG are not offered, and the log says so.
+    """
     if folder.name != FOLDER:
         return []
     cases = []
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
         images, segs = _scan(path)
         if not images or not segs:
+            log.warning("%s: %d series and %d SEG objects, so no case", path, len(images), len(segs))
             continue
-        sequences = {_sequence(headers[0][0]) for headers in images.values()}
-        channels = tuple(name for name in SEQUENCES if name in sequences)
-        if not newest(segs).tells_parts:
-            channels = tuple(name for name in channels if name == "FLAIR")
+        channels = _usable(path, images, newest(segs))
         first = next(iter(images.values()))[0][0]
         if channels:
             cases.append(Case(DICOM, path.name, path, "dicom", channels, _patient(first)))
     return cases
+
+
+def _usable(folder: Path, images: Images, seg: SegObject) -> tuple[str, ...]:
+    """Return the sequences that the SEG's labels hold for."""
+    sequences = {_sequence(entries[0][0]) for entries in images.values()}
+    series = {name: _series_of(folder, images, name) for name in SEQUENCES if name in sequences}
+    source = next((one for one in series.values() if one.uid == seg.series_uid), None)
+    if source is not None:
+        elsewhere = [name for name, one in series.items() if not _is_same_grid(source, one)]
+        if elsewhere:
+            log.warning("%s: %s not on the grid of the SEG, so left out", folder, ", ".join(elsewhere))
+        series = {name: one for name, one in series.items() if name not in elsewhere}
+    # Of the whole tumour alone, networks that tell its parts learn nothing.
+    return tuple(name for name in SEQUENCES if name in series and (seg.tells_parts or name == "FLAIR"))
 
 
 def files(case: Case) -> list[Path]:
@@ -86,10 +113,10 @@ def files(case: Case) -> list[Path]:
     return sorted(path for path in case.folder.rglob("*") if path.is_file())
 
 
-def num_slices(case: Case) -> int:
-    """Count the slices of the series that give the first channel."""
+def num_slices(case: Case, channels: Sequence[str]) -> int:
+    """Count the slices of the series that gives the first channel."""
     images, _ = _scan(case.folder)
-    return max(len(headers) for headers in images.values() if _sequence(headers[0][0]) == case.channels[0])
+    return len(_series_of(case.folder, images, channels[0]).headers)
 
 
 def read(case: Case, channels: Sequence[str]) -> Volume:
@@ -97,7 +124,7 @@ def read(case: Case, channels: Sequence[str]) -> Volume:
     images, segs = _scan(case.folder)
     if not segs:
         raise MissingModalityError(f"{case.folder}: no SEG.", remedy="Put the corrected SEG beside the series.")
-    series = [_series_of(case, images, name) for name in channels]
+    series = [_series_of(case.folder, images, name) for name in channels]
     for other in series[1:]:
         _check_same_grid(case, series[0], other)
     grid, spacing_mm = _grid(case, series[0])
@@ -106,9 +133,9 @@ def read(case: Case, channels: Sequence[str]) -> Volume:
     return Volume(np.stack(stacks, axis=1), label_slices(labels_ijk, grid, False), spacing_mm)
 
 
-def _scan(folder: Path) -> tuple[dict[str, list[tuple[pydicom.Dataset, Path]]], list[SegObject]]:
+def _scan(folder: Path) -> tuple[Images, list[SegObject]]:
     """Return MR headers by series, and the SEG objects; other objects are passed over."""
-    images: dict[str, list[tuple[pydicom.Dataset, Path]]] = {}
+    images: Images = {}
     segs = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
@@ -133,11 +160,11 @@ def _patient(header: pydicom.Dataset) -> str:
     return f"dicom-{hashlib.sha256(str(header.get('PatientID', '')).encode()).hexdigest()[:12]}"
 
 
-def _series_of(case: Case, images: dict[str, list[tuple[pydicom.Dataset, Path]]], sequence: str) -> Series:
+def _series_of(folder: Path, images: Images, sequence: str) -> Series:
     """Return the series of a sequence; of several, the one with most slices."""
     candidates = [entries for entries in images.values() if _sequence(entries[0][0]) == sequence]
     if not candidates:
-        raise MissingModalityError(f"{case.folder}: no series of {sequence}.", remedy="All sequences must be there.")
+        raise MissingModalityError(f"{folder}: no series of {sequence}.", remedy="All sequences must be there.")
     entries = max(candidates, key=len)
     orientation = np.array(entries[0][0].ImageOrientationPatient, dtype=np.float64)
     normal = np.cross(orientation[:3], orientation[3:])
@@ -175,20 +202,21 @@ def _grid(case: Case, series: Series) -> tuple[InPlaneGrid, tuple[float, float, 
 
 
 def _check_same_grid(case: Case, first: Series, other: Series) -> None:
-    same_size = (first.headers[0].Rows, first.headers[0].Columns) == (other.headers[0].Rows, other.headers[0].Columns)
-    if (
-        not same_size
-        or len(first.headers) != len(other.headers)
-        or not np.allclose(first.positions_S3, other.positions_S3, atol=POSITION_TOLERANCE_MM)
-        or not np.allclose(
-            first.headers[0].ImageOrientationPatient, other.headers[0].ImageOrientationPatient,
-            atol=ORIENTATION_TOLERANCE,
-        )
-    ):  # fmt: skip
+    if not _is_same_grid(first, other):
         raise ShapeMismatchError(
             f"{case.folder}: {first.sequence} and {other.sequence} do not lie on one grid.",
             remedy="Register and resample the sequences first.",
         )
+
+
+def _is_same_grid(first: Series, other: Series) -> bool:
+    one, two = first.headers[0], other.headers[0]
+    return (
+        (one.Rows, one.Columns, len(first.headers)) == (two.Rows, two.Columns, len(other.headers))
+        and np.allclose(first.positions_S3, other.positions_S3, atol=POSITION_TOLERANCE_MM)
+        and np.allclose(one.ImageOrientationPatient, two.ImageOrientationPatient, atol=ORIENTATION_TOLERANCE)
+        and np.allclose(one.PixelSpacing, two.PixelSpacing, rtol=SPACING_TOLERANCE)
+    )
 
 
 def _voxels(series: Series) -> npt.NDArray[np.generic]:

@@ -53,7 +53,7 @@ def files(case: Case) -> list[Path]:
     return sorted(path for path in (image, labels, case.folder / DESCRIPTION) if path.is_file())
 
 
-def num_slices(case: Case) -> int:
+def num_slices(case: Case, channels: Sequence[str]) -> int:
     """Count slices by the header of the label map."""
     return int(_load(_paths(case)[1]).shape[2])
 

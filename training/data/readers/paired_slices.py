@@ -45,7 +45,7 @@ def files(case: Case) -> list[Path]:
     return sorted(path for path in case.folder.iterdir() if path.suffix in (".png", ".tif", ".tiff"))
 
 
-def num_slices(case: Case) -> int:
+def num_slices(case: Case, channels: Sequence[str]) -> int:
     """Count the slices."""
     return len(_slices(case))
 
