@@ -71,6 +71,11 @@ def parts(num_series: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
         return module.measure()
 
+    def studies() -> dict[str, Any]:
+        from benchmarks import studies as module
+
+        return module.measure()
+
     def training_data() -> dict[str, Any]:
         from benchmarks import training_data as module
 
@@ -78,7 +83,7 @@ def parts(num_series: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
     return {
         "ingest": ingest, "segmentation": segmentation, "bus": bus, "results": results, "end_to_end": end_to_end,
-        "training_data": training_data,
+        "studies": studies, "training_data": training_data,
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.domain.volume import FrameKey, Slice, Volume
 from neuroscan_core.inference.bundle import Bundle, find_bundles
 from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
@@ -25,7 +26,7 @@ ROUNDS = 2
 
 
 def measure(*, num_slices: int = NUM_SLICES, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Measure every bundled model.
+    """Measure every bundled model of single series.
 
     Returns
     -------
@@ -34,7 +35,8 @@ def measure(*, num_slices: int = NUM_SLICES, rounds: int = ROUNDS) -> dict[str, 
         to its measured segmentation.
     """
     volume = _head(num_slices)
-    return {name: _measure(bundle, volume, rounds) for name, bundle in find_bundles().items()}
+    single = {name: bundle for name, bundle in find_bundles().items() if bundle.card.kind is ModelKind.SLICE25D}
+    return {name: _measure(bundle, volume, rounds) for name, bundle in single.items()}
 
 
 def _measure(bundle: Bundle, volume: Volume, rounds: int) -> dict[str, Any]:
