@@ -26,7 +26,7 @@ FREE_KEYS = ("network.options.", "loss.options.", "data.options.", "augment.")
 def list_experiments() -> dict[str, str]:
     """Return the recipes by name, with the line that describes each."""
     experiments = {}
-    for path in sorted((CONFIG_FOLDER / "experiment").glob("*.yaml")):
+    for path in sorted((CONFIG_FOLDER / "experiment").glob("*.yaml"), key=lambda path: path.stem):
         experiments[path.stem] = str(yaml.safe_load(path.read_text(encoding="utf-8")).get("title", ""))
     return experiments
 

@@ -25,23 +25,20 @@ COLUMNS = ("step", "epoch", "minutes", "learning_rate", "loss", "score")
 
 
 class History:
-    """Rows of `history.csv`.
+    """Rows of `history.csv`, and the same figures for loggers."""
 
-    Parameters
-    ----------
-    resumed_step : int
-        Rows of later steps, left by a process that was killed, are dropped.
-    """
-
-    def __init__(self, path: Path, metric_names: Sequence[str], resumed_step: int = 0) -> None:
+    def __init__(self, path: Path, metric_names: Sequence[str]) -> None:
         self.path = path
         self._columns = (*COLUMNS, *metric_names)
-        kept = [row for row in read_history(path) if int(row["step"]) <= resumed_step] if path.exists() else []
-        with path.open("w", newline="", encoding="utf-8") as file:
+        self.loggers: list[Any] = []
+
+    def begin(self, resumed_step: int) -> None:
+        """Write the head; rows of later steps, left by a process that was killed, are dropped."""
+        kept = [row for row in read_history(self.path) if int(row["step"]) <= resumed_step]
+        with self.path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(kept)
-        self.loggers: list[Any] = []
 
     def append(self, module: FitModule, **values: float) -> None:
         """Add a row at the present position, here and in the loggers."""
@@ -66,7 +63,9 @@ class History:
 
 
 def read_history(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a `history.csv`; empty strings where a row has no value."""
+    """Return the rows of a `history.csv`, none where there is no file; empty strings where a row has no value."""
+    if not path.exists():
+        return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 

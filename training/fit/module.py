@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from neuroscan_core.domain.errors import ConfigurationError
 from neuroscan_core.domain.model_card import ModelKind
-from training.checkpoint import WeightAverage, load_checkpoint
+from training.checkpoint import WeightAverage
 from training.fit.config import FitConfig
 from training.fit.schedule import Plateau, Position, Schedule
 from training.losses import build_loss
 from training.networks import build_network
+from training.networks.encoder_weights import read_encoder_weights
 
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 # Large odd numbers keep the streams of seeds, steps and ranks apart.
@@ -163,4 +164,4 @@ def load_encoder(network: nn.Module, path: Path) -> None:
         )
     if not path.is_file():
         raise ConfigurationError(f"There is no file {path} with encoder weights.", remedy="Give an existing file.")
-    network.load_encoder(load_checkpoint(path))  # type: ignore[operator]  # of those networks that have it
+    network.load_encoder(read_encoder_weights(path))  # type: ignore[operator]  # of those networks that have it

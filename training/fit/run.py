@@ -23,7 +23,7 @@ from training.fit.loader import RunData
 from training.fit.loggers import open_logger
 from training.fit.module import Augmentation, FitModule
 from training.fit.score import ValidationScorer
-from training.fit.state import BEST, HISTORY, LAST, claim_folder, restore_position
+from training.fit.state import BEST, HISTORY, LAST, claim_folder, is_first_process, restore_position
 from training.inference import CaseOptions
 
 log = logging.getLogger(__name__)
@@ -137,14 +137,16 @@ def build_trainer(
     """Return Lightning's Trainer; validation, checkpoints and the end are callbacks of this package."""
     settings = config.trainer
     validated_s = float(state["validated_s"]) if state is not None else 0.0
-    history = History(folder / HISTORY, metric_names(module), module.position.step)
+    history = History(folder / HISTORY, metric_names(module))
+    if is_first_process():
+        history.begin(module.position.step)
     options = CaseOptions(data.spacing_mm, data.patch_DHW)
     scorer = ValidationScorer(data.cache, data.val_cases, options, data.picture_size)
     advance = Advance(state)
     validation = PatientValidation(scorer, advance, history, folder, validated_s)
     saving = SaveState(validation, folder, settings.save_every_minutes)
     figures = TrainingLoss(history, settings.log_every_steps, console)
-    logger = open_logger(config, folder, store)
+    logger = open_logger(config, folder, store) if is_first_process() else None
     history.loggers = [] if logger is None else [logger]
     return lightning.Trainer(
         accelerator=settings.accelerator,

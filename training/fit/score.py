@@ -39,7 +39,8 @@ class ValidationScorer:
         if not cases:
             return {}
         network = build_network(module.config.network.name, **module.config.network.options)
-        network.load_state_dict(module.averaged_weights())
+        # Running statistics of batch norm are each process's own: all score those of the first.
+        network.load_state_dict(trainer.strategy.broadcast(module.averaged_weights()))
         network.to(module.device)
         predict = torch_predictor(network, "bf16" in module.config.trainer.precision, module.device)
         mine = cases[trainer.global_rank :: trainer.world_size]

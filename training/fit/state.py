@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from neuroscan_core.domain.errors import ConfigurationError
 from training.checkpoint import State, WeightAverage, save_checkpoint
 from training.fit.compose import load_config, save_config
@@ -19,6 +21,11 @@ from training.fit.schedule import Position
 LAST, BEST, CONFIG, HISTORY = "last.pt", "best.pt", "config.yaml", "history.csv"
 # These may change between the parts of a run: they do not decide what is learnt from a step.
 CHANGEABLE = ("title", "experiment", "trainer", "logger", "validation", "schedule.max", "schedule.stop")
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the run's files; known before Lightning's Trainer exists."""
+    return rank_zero_only.rank == 0
 
 
 def run_state(module: FitModule, validated_s: float) -> State:
@@ -86,6 +93,8 @@ def claim_folder(config: FitConfig, folder: Path) -> None:
     ConfigurationError
         The message lists the keys that differ.
     """
+    if not is_first_process():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     saved = folder / CONFIG
     if saved.exists() and (folder / LAST).exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -83,7 +84,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_weights_of_one_tha
 
 def test_two_processes_train_one_network_on_batches_of_their_own(tmp_path):
     changes = ("trainer.devices=2", "trainer.strategy=ddp", "schedule.max_steps=6", "data.options.epoch_length=8")
-    finish(start("multimodal2d", tmp_path, *changes))
+    finish(start("multimodal2d", tmp_path, *changes, "logger=mlflow"))
     first, second = (load_checkpoint(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     learnt = [name for name in first["weights"] if name.endswith(("weight", "bias"))]
     assert learnt
@@ -93,3 +94,6 @@ def test_two_processes_train_one_network_on_batches_of_their_own(tmp_path):
     assert len(seen[0]) == len(seen[1]) == 6
     assert not seen[0] & seen[1]
     assert load_checkpoint(tmp_path / LAST)["position"]["step"] == 6
+    rows = read_history(tmp_path / "history.csv")
+    assert [row["step"] for row in rows if row["loss"]] == ["2", "4", "6"]
+    assert len(json.loads((tmp_path / "tracking.json").read_text())["mlflow"]) == 32
