@@ -39,7 +39,7 @@ def to_grey(slice_HW: npt.NDArray[np.generic]) -> Image:
 def paint(image_HW3: Image, mask_HW: Mask, colour: tuple[int, int, int]) -> Image:
     """Return the image with the mask laid over it."""
     painted = image_HW3.astype(np.float32)
-    painted[mask_HW] = (1.0 - OPACITY) * painted[mask_HW] + OPACITY * np.float32(colour)
+    painted[mask_HW] = (1.0 - OPACITY) * painted[mask_HW] + OPACITY * np.asarray(colour, dtype=np.float32)
     return painted.astype(np.uint8)
 
 

@@ -261,7 +261,7 @@ def _projections(evidence: SegmentationEvidence, case: CachedCase) -> list[list[
     head = image > 0.1 * np.percentile(image, 99)
     result = []
     for mask, reduce in ((found & ~truth, "mean"), (truth & ~found, "mean"), (head, "any")):
-        planes = [mask.any(axis=n) if reduce == "any" else mask.mean(axis=n) for n in range(3)]
+        planes = [np.asarray(mask.any(axis=n) if reduce == "any" else mask.mean(axis=n)) for n in range(3)]
         result.append([_resized(plane, is_stack=n > 0) for n, plane in enumerate(planes)])
     return result
 

@@ -109,7 +109,7 @@ def worst_pictures(evidence: PictureEvidence) -> Any | None:
     if not len(wrong):
         return None
     ranked = wrong[np.argsort(-found.probabilities_NK[wrong].max(axis=1), kind="stable")]
-    return _gallery(evidence, ranked[:NUM_PICTURES])
+    return _gallery(evidence, ranked[:NUM_PICTURES].tolist())
 
 
 def examples(evidence: PictureEvidence) -> Any:
@@ -126,7 +126,7 @@ def examples(evidence: PictureEvidence) -> Any:
 def uncertain_pictures(evidence: PictureEvidence) -> Any:
     """Pictures about which it is least certain."""
     confidence = evidence.evaluation.found.probabilities_NK.max(axis=1)
-    return _gallery(evidence, np.argsort(confidence, kind="stable")[:COLUMNS])
+    return _gallery(evidence, np.argsort(confidence, kind="stable")[:COLUMNS].tolist())
 
 
 def _gallery(evidence: PictureEvidence, positions: Sequence[int]) -> Any:

@@ -73,7 +73,7 @@ class SegmentationEvidence:
         pairs = zip(self.cases, self.evaluation.cases, strict=True)
         return sorted(pairs, key=lambda pair: pair[1].result.dice, reverse=True)
 
-    def images(self, case: CachedCase) -> npt.NDArray[np.generic]:
+    def images(self, case: CachedCase) -> npt.NDArray[Any]:
         """Return the slices of a case, shape (S, C, H, W), as cached."""
         return self.cache.images_SCHW[case.start : case.stop]
 
@@ -152,7 +152,7 @@ def largest_slice(mask_SHW: npt.NDArray[np.bool_]) -> int:
     return int(areas.argmax()) if areas.any() else len(mask_SHW) // 2
 
 
-def crop_to_head(image_HW: npt.NDArray[np.generic], margin: int = 4) -> tuple[slice, slice]:
+def crop_to_head(image_HW: npt.NDArray[Any], margin: int = 4) -> tuple[slice, slice]:
     """Return the square around the head in a slice, so that pictures show little air."""
     rows, columns = np.nonzero(image_HW > 0.05 * float(image_HW.max() or 1))
     if not len(rows):

@@ -162,6 +162,7 @@ def _write_pdf(evidence: Evidence, results: dict[str, Any], drawn: Sequence[Draw
     with PdfPages(path) as pages:
         pages.savefig(_cover(evidence, results), dpi=dpi)
         for number, entry in enumerate(_shown(drawn), start=1):
+            assert entry.figure is not None
             entry.figure.suptitle(f"{number}. {entry.chart.title}", fontsize=12, fontweight="bold")
             pages.savefig(entry.figure, dpi=dpi)
 

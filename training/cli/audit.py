@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from training.audit.collect import collect_pictures, collect_segmentation
+    from training.audit.evidence import Evidence
     from training.audit.pages import headline, summary_of, write_audit
     from training.cli.test import cases_to_test, open_console, open_model, open_split, require
 
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     cases = cache.select(split.parts[arguments.part])
     external = cases_to_test(arguments, cache, split, console)[0] if arguments.external else []
     with tempfile.TemporaryDirectory(prefix="audit-") as folder, console.status("predicting") as status:
+        evidence: Evidence
         if model.view == "pictures":
             evidence = collect_pictures(model, cache, cases, arguments.part, arguments.run, tta=not arguments.no_tta)
         else:

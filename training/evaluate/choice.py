@@ -81,7 +81,10 @@ def _cropped(probabilities_LSHW: Probabilities, truth_SHW: Labels, kind: ModelKi
     """Leave out what no candidate can find: it costs time and changes nothing."""
     tumour = probabilities_LSHW[1:].sum(axis=0) if kind is ModelKind.MULTIMODAL2D else probabilities_LSHW.max(axis=0)
     box = bounding_box((tumour > min(THRESHOLDS)) | (truth_SHW > 0))
-    return (probabilities_LSHW, truth_SHW) if box is None else (probabilities_LSHW[(slice(None), *box)], truth_SHW[box])
+    if box is None:
+        return probabilities_LSHW, truth_SHW
+    along_s, along_h, along_w = box
+    return probabilities_LSHW[:, along_s, along_h, along_w], truth_SHW[box]
 
 
 def _mean_dice(labels: Labels, truth: Labels, kind: ModelKind) -> float:

@@ -145,7 +145,7 @@ def voxel_ml(case: CachedCase) -> float:
     return math.prod(spacing_mm(case)) / 1000.0
 
 
-def tissue_mask(images_SCHW: npt.NDArray[np.generic]) -> Mask:
+def tissue_mask(images_SCHW: npt.NDArray[Any]) -> Mask:
     """Return where the last channel (FLAIR) is tissue, shape (S, H, W): above a tenth of its bright end."""
     image_SHW = images_SCHW[:, -1]
     positive = image_SHW[image_SHW > 0]
