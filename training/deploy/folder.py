@@ -158,7 +158,7 @@ python3 verify.py       # compares it with the reference; must say PASSED
 python3 run.py          # segments samples/, or the path you give it, into out/, and prints how fast
 ```
 
-Without a GPU, `verify.py` and `run.py` take `--engine opencv`.
+Without a GPU, `verify.py` and `run.py` take `--engine opencv`, or `--engine onnxruntime` where that is installed.
 
 {notes}
 

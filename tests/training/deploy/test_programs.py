@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -130,6 +133,24 @@ def test_a_volume_of_another_spacing_is_refused(folders: dict[str, Path], tmp_pa
     np.savez(tmp_path / "thick.npz", image=np.zeros((4, 8, 8, 8), np.float32), spacing_mm=np.array([5.0, 2.0, 2.0]))
     done = run_alone(folders["volume3d"], "run.py", str(tmp_path / "thick.npz"), "--engine", "opencv")
     assert done.returncode == 1 and "bring it to 2.0 mm first" in done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_runtime_serves_where_it_is_installed(
+    folders: dict[str, Path], load_programs: Callable[[Path], SimpleNamespace], kind: str
+) -> None:
+    programs = load_programs(folders[kind])
+    card = programs.card.load_card()
+    assert programs.verify.verify(programs.engines.open_engine("onnxruntime", card), card)
+
+
+def test_what_is_not_installed_and_what_opencv_cannot_read_is_named(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folders["slice25d"], tmp_path / "folder"))
+    (folder / "model.onnx").write_bytes(b"no network")
+    done = run_alone(folder, "verify.py", "--engine", "opencv")
+    assert done.returncode == 1 and "cannot run this network" in done.stderr and "Traceback" not in done.stderr
+    done = run_alone(folder, "verify.py", "--engine", "onnxruntime")
+    assert done.returncode == 1 and "ONNX Runtime is not here" in done.stderr
 
 
 @pytest.mark.parametrize("program", ["convert.py", "verify.py", "run.py"])

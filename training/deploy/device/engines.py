@@ -1,4 +1,4 @@
-"""What executes the network: TensorRT with the plan of `convert.py`, or OpenCV with the ONNX file."""
+"""What executes the network: TensorRT with the plan of `convert.py`; to try things out, others with the ONNX file."""
 
 import json
 import sys
@@ -10,12 +10,15 @@ from card import CannotRun, has, input_shape, path_of
 from cuda import Cuda
 
 ONNX, OLD_ONNX, HALF_ONNX = "model.onnx", "model-opset13.onnx", "model-fp16.onnx"
+ENGINES = ("tensorrt", "opencv", "onnxruntime")
 PLAN, PLAN_NOTE = "model.plan", "model.plan.json"
 
 
 def open_engine(name, card):
-    """Open ``tensorrt`` or ``opencv``."""
-    return TensorRtEngine(card, import_tensorrt()) if name == "tensorrt" else OpenCvEngine(card)
+    """Open one of `ENGINES`."""
+    if name == "tensorrt":
+        return TensorRtEngine(card, import_tensorrt())
+    return OpenCvEngine(card) if name == "opencv" else OnnxRuntimeEngine(card)
 
 
 def import_tensorrt():
@@ -48,30 +51,67 @@ def make_logger(tensorrt):
 
 
 class OpenCvEngine:
-    """The ONNX file on the processor, by OpenCV; slow, for trying things out."""
+    """The ONNX file on the processor, by OpenCV; slow, for trying things out.
+
+    What OpenCV reads differs much between its versions, so files and importers are tried until one works.
+    """
 
     def __init__(self, card):
         self.name = f"OpenCV {cv2.__version__} on the processor"
         self.seconds = []
-        # The older opset is what older versions of OpenCV read.
-        self._file = OLD_ONNX if has(OLD_ONNX) else ONNX
+        self._output = card["output_name"]
+        reasons = []
+        for name in (ONNX, OLD_ONNX):
+            # From 5 on there is a new importer, and the classic one beside it.
+            for options in ((), (getattr(cv2.dnn, "ENGINE_CLASSIC", None),)):
+                if has(name) and options != (None,):
+                    try:
+                        self._network = cv2.dnn.readNetFromONNX(str(path_of(name)), *options)
+                        self._forward(np.zeros((1, *input_shape(card)), dtype=np.float32))
+                        return
+                    except cv2.error as error:
+                        reasons.append(f"{name}: {str(error).strip().splitlines()[0]}")
+        raise CannotRun(
+            "OpenCV {} cannot run this network; --engine onnxruntime or tensorrt can. {}".format(
+                cv2.__version__, " ".join(reasons)
+            )
+        )
+
+    def infer(self, image):
+        """Return the logits of a batch of one."""
+        start = time.perf_counter()
+        logits = self._forward(image)
+        self.seconds.append(time.perf_counter() - start)
+        return np.array(logits, dtype=np.float32)
+
+    def _forward(self, image):
+        self._network.setInput(image)
         try:
-            self._network = cv2.dnn.readNetFromONNX(str(path_of(self._file)))
-        except cv2.error as error:
-            raise CannotRun(f"OpenCV {cv2.__version__} cannot read {self._file}: {error}") from error
+            return self._network.forward(self._output)
+        except cv2.error:
+            # Older versions name outputs after the layer; there is one output only.
+            return self._network.forward()
+
+
+class OnnxRuntimeEngine:
+    """The ONNX file on the processor, by ONNX Runtime where that is installed: for what OpenCV cannot run."""
+
+    def __init__(self, card):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise CannotRun(f"ONNX Runtime is not here ({error}). Without it: --engine opencv.") from error
+        self.name = f"ONNX Runtime {onnxruntime.__version__} on the processor"
+        self.seconds = []
+        self._session = onnxruntime.InferenceSession(str(path_of(ONNX)), providers=["CPUExecutionProvider"])
         self._input, self._output = card["input_name"], card["output_name"]
 
     def infer(self, image):
         """Return the logits of a batch of one."""
         start = time.perf_counter()
-        self._network.setInput(image)
-        try:
-            logits = self._network.forward(self._output)
-        except cv2.error:
-            # Older versions name outputs after the layer; there is one output only.
-            logits = self._network.forward()
+        [logits] = self._session.run([self._output], {self._input: image})
         self.seconds.append(time.perf_counter() - start)
-        return np.array(logits, dtype=np.float32)
+        return logits
 
 
 class TensorRtEngine:

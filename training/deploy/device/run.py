@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import preprocess
 from card import CLASSIFIER, MULTIMODAL2D, SLICE25D, CannotRun, input_shape, load_card, path_of
-from engines import open_engine
+from engines import ENGINES, open_engine
 from images import read_series, write_result
 from labels import label_map, probabilities
 
@@ -144,7 +144,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", nargs="?", type=Path, default=path_of("samples"), help="default: the samples")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
-    parser.add_argument("--engine", choices=("tensorrt", "opencv"), default="tensorrt")
+    parser.add_argument("--engine", choices=ENGINES, default="tensorrt")
     arguments = parser.parse_args(argv)
     try:
         card = load_card()

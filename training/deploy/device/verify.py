@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 from card import CannotRun, load_card, path_of
-from engines import open_engine
+from engines import ENGINES, open_engine
 from labels import MAX_DICE_DIFFERENCE, MAX_PROBABILITY_DIFFERENCE, agreement
 
 
@@ -32,7 +32,7 @@ def verify(engine, card):
 def main(argv=None):
     """Run the command; returns the process's exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=("tensorrt", "opencv"), default="tensorrt")
+    parser.add_argument("--engine", choices=ENGINES, default="tensorrt")
     arguments = parser.parse_args(argv)
     try:
         card = load_card()
