@@ -33,7 +33,9 @@ from neuroscan_core.viewer.picture import grey_levels
 MAX_SERIES = 50
 MAX_HELD_BYTES = 32 << 20  # per series: grey pictures of slices whose masks are not there yet, 500 of 256x256
 MAX_EARLY_MASKS = 64  # masks and slices come from two processes, so that a mask may overtake its slice
-ENDED_STATES = frozenset({"delivered", "committed", "purged", "rejected", "failed", "dead-letter", "ignored", "collected"})
+ENDED_STATES = frozenset(
+    {"delivered", "committed", "purged", "rejected", "failed", "dead-letter", "ignored", "collected"}
+)
 
 
 @dataclass(frozen=True, eq=False)
