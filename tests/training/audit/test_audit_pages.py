@@ -98,7 +98,7 @@ def test_pictures_are_whole_and_not_blank(tmp_path, run):
     write_audit(collect("slice25d", tmp_path, run, tta=False), out, dpi=DPI)
     for url in parse(out).images:
         picture = np.asarray(image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1]))).convert("L"))
-        assert min(picture.shape) > 60
+        assert min(picture.shape) >= 60  # the lowest is one row of the montage
         assert picture.std() > 5
 
 
