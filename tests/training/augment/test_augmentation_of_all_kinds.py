@@ -256,9 +256,10 @@ def test_only_the_chosen_heads_are_stripped(heads):
     images, _ = heads
     mask = torch.zeros(len(images), *images.shape[2:])
     assert torch.equal(remove_skull(images, mask, generator(), AugmentConfig(p_strip=0.0)), images)
-    changed = remove_skull(images.repeat(50, 1, 1, 1), mask.repeat(50, 1, 1), generator(), AugmentConfig(p_strip=0.25))
-    share = (changed != images.repeat(50, 1, 1, 1)).flatten(1).any(1).float().mean()
-    assert float(share) == pytest.approx(0.25, abs=0.13)  # 4 sigma of 200
+    many, masks = images[1:2, :, ::2, ::2].repeat(60, 1, 1, 1), mask[1:2, ::2, ::2].repeat(60, 1, 1)
+    changed = remove_skull(many, masks, generator(), AugmentConfig(p_strip=0.5))
+    share = (changed != many).flatten(1).any(1).float().mean()
+    assert float(share) == pytest.approx(0.5, abs=0.26)  # 4 sigma of 60
 
 
 def test_a_dropped_channel_is_air_as_the_node_would_normalise_it():

@@ -109,6 +109,7 @@ def test_volumes_are_compared_slice_by_slice():
     assert near_duplicates(cache, cases) == [(0, 1)]
 
 
+@pytest.mark.slow
 def test_the_committed_split_of_pictures_follows_from_the_seed_and_does_not_leak(shared_data, tmp_path):
     cache = open_cache("pictures", find_cases(shared_data, "pictures"), tmp_path)
     split = load_split("pictures-v1")
