@@ -25,7 +25,7 @@ CHANGEABLE = ("title", "experiment", "trainer", "logger", "validation", "schedul
 
 def is_first_process() -> bool:
     """Whether this process writes the run's files; known before Lightning's Trainer exists."""
-    return rank_zero_only.rank == 0
+    return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]  # set by Lightning on its function
 
 
 def run_state(module: FitModule, validated_s: float) -> State:
