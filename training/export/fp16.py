@@ -58,11 +58,12 @@ def convert_fp16(source: Path, target: Path, keep_fp32: Collection[str] = ()) ->
     if unknown:
         raise ExportError(f"{source} has no nodes {', '.join(unknown[:3])}.", remedy="Name nodes of this file.")
     _check_range(model, source)
+    kept = [*keep_fp32, *_squares(model.graph)]
     with warnings.catch_warnings():
         # It warns of each weight that rounds to the smallest FP16.
         warnings.simplefilter("ignore")
         converted = convert_float_to_float16(
-            model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *SUMS], node_block_list=list(keep_fp32)
+            model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *SUMS], node_block_list=kept
         )
     # Types of values between nodes are noted wrongly at casts around nodes that stay FP32; they follow from the graph.
     del converted.graph.value_info[:]
@@ -107,6 +108,11 @@ def check_fp16(source: Path, fp16: Path, inputs_NC_any: npt.NDArray[np.float32],
             remedy="Keep more nodes in FP32, or build in FP32.",
         )
     return agreement
+
+
+def _squares(graph: onnx.GraphProto) -> list[str]:
+    """Nodes that square values, as group norm does: beyond 255 that leaves the range of FP16."""
+    return [node.name for node in graph.node if node.op_type == "Mul" and node.input[0] == node.input[1]]
 
 
 def _drop_idle_casts(graph: onnx.GraphProto) -> None:

@@ -23,6 +23,7 @@ from torch import nn
 
 from training.export.errors import ExportError
 from training.export.folding import fold_batch_norm
+from training.export.group_norm import spell_group_norm
 from training.inference import onnx_predictor, torch_predictor
 
 OPSET, OPSET_TENSORRT_8 = 20, 13
@@ -68,7 +69,7 @@ def export_onnx(network: nn.Module, path: Path, check_NC_any: Array, opset: int 
         raise ExportError(f"Opset {opset} is not offered.", remedy=f"Choose one of {OPSETS}.")
     temporary = path.with_suffix(".part.onnx")
     try:
-        _write(fold_batch_norm(network), temporary, check_NC_any, opset)
+        _write(spell_group_norm(fold_batch_norm(network)), temporary, check_NC_any, opset)
         forget_origin(temporary)
         num_weights = sum(p.numel() for p in network.parameters())
         check_file(temporary, opset, max_bytes=int(4.05 * num_weights) + MAX_OVERHEAD_BYTES)
