@@ -1,9 +1,8 @@
 """From a trained network to files that engines execute, each proven equal to the network.
 
-`onnx_file` and `torchscript` write the network itself, `fp16` and `int8` make files of fewer bits from the ONNX file,
-`group_norm` and `folding` change the network for it,
-`trained` reads the checkpoint of a run, `reference` makes the inputs on which engines are compared. Bundles and their
-cards are made in `training.bundle`.
+`folding` and `group_norm` prepare the network, `onnx_file` and `torchscript` write it, `fp16` and `int8` make files of
+fewer bits from the ONNX file, `trained` reads the checkpoint of a run, `reference` makes the inputs on which engines
+are compared. Bundles and their cards are made in `training.bundle`.
 """
 
 from __future__ import annotations
