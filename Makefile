@@ -12,6 +12,9 @@ HASH       := $(shell sha256sum pyproject.toml | cut -c1-12)
 BASE_STAMP := $(VENV)/.base-$(HASH)
 DEV_STAMP  := $(VENV)/.dev-$(HASH)
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary
+# A real Triton server for the tests. Its Python package wants another NumPy than the node, so it comes alone: only its
+# server and Python backend are used. There is none for other machines; the tests that need it say so and are skipped.
+TRITON_SERVER := if [ "$$(uname -sm)" = "Linux x86_64" ]; then $(PIP) --no-deps nvidia-pytriton==0.7.0; fi
 
 .PHONY: help demo test test-all bench lint format docs setup setup-dev clean
 .DEFAULT_GOAL := help
@@ -63,6 +66,7 @@ $(BASE_STAMP): | $(BIN)/python
 $(DEV_STAMP): | $(BIN)/python
 	@echo "Installing NeuroScan with its test tools into $(VENV) ..."
 	@$(PIP) -e '.[dev]'
+	@$(TRITON_SERVER)
 	@rm -f $(VENV)/.base-* $(VENV)/.dev-* && touch $(BASE_STAMP) $@
 
 clean: ## Remove the installation and what was built
