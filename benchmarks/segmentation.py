@@ -3,13 +3,14 @@
 Bare means: ready-made inputs, one session, nothing else. The node's figure holds everything from slices as the scanner
 sends them to the measured label map: in-plane geometry, normalisation, windows, network, labels, postprocessing and
 measurement. Both use one core, so that the figure does not depend on what else the machine does; rounds of both
-alternate and the best of each counts.
+alternate and the best of each counts. Both run the same file: FP32 and, where the bundle has it, INT8.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.domain.volume import FrameKey, Slice, Volume
 from neuroscan_core.inference.bundle import Bundle, find_bundles
-from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
+from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine, has_quantised_file, quantised_file
 from neuroscan_core.phantom import Weighting, head_phantom
 from neuroscan_core.pipeline.streaming import StreamingSegmenter, segment_windows
 
@@ -31,20 +32,24 @@ def measure(*, num_slices: int = NUM_SLICES, rounds: int = ROUNDS) -> dict[str, 
     Returns
     -------
     dict
-        Per model: slices per second and core of both, their ratio, and milliseconds from the last slice of a series
+        Per model and precision: slices per second and core of both, their ratio, and milliseconds from the last slice of a series
         to its measured segmentation.
     """
     volume = _head(num_slices)
     single = {name: bundle for name, bundle in find_bundles().items() if bundle.card.kind is ModelKind.SLICE25D}
-    return {name: _measure(bundle, volume, rounds) for name, bundle in single.items()}
+    results = {}
+    for name, bundle in single.items():
+        for precision in ("fp32", "int8") if has_quantised_file(bundle) else ("fp32",):
+            results[f"{name}, {precision}"] = _measure(bundle, precision, volume, rounds)
+    return results
 
 
-def _measure(bundle: Bundle, volume: Volume, rounds: int) -> dict[str, Any]:
+def _measure(bundle: Bundle, precision: str, volume: Volume, rounds: int) -> dict[str, Any]:
     slices = [Slice(key, volume.geometry.slice_geometry(k), volume.voxels_kji[k]) for k, key in enumerate(volume.keys)]
     windows_NCHW = [bundle.reference.image_NCHW[n % len(bundle.reference.image_NCHW)][None] for n in range(len(slices))]
-    bare_run = _bare(bundle)
+    bare_run = _bare(bundle, quantised_file(bundle) if precision == "int8" else bundle.onnx_path)
     bare_s, ours_s, completion_s = [], [], []
-    with OnnxRuntimeEngine(bundle, threads=1) as engine:
+    with OnnxRuntimeEngine(bundle, threads=1, precision=precision) as engine:
         for _ in range(rounds):
             bare_s.append(_seconds(lambda: [bare_run(window) for window in windows_NCHW]))
             ours_s.append(_seconds(lambda: completion_s.append(_stream(engine, slices, volume))))
@@ -78,12 +83,12 @@ def _run_due(engine: OnnxRuntimeEngine, segmenter: StreamingSegmenter) -> None:
         segmenter.accept(window, labels_ji)
 
 
-def _bare(bundle: Bundle) -> Callable[[Any], Any]:
+def _bare(bundle: Bundle, path: Path) -> Callable[[Any], Any]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(bundle.onnx_path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda window: session.run(None, {bundle.card.input_name: window})
 
 

@@ -123,7 +123,7 @@ class SequentialNode:
 def main() -> None:
     """Usage: python -m benchmarks.sequential FOLDER PORT DESTINATION_PORT MODEL."""
     folder, port, destination_port, model = sys.argv[1:5]
-    engine = OnnxRuntimeEngine(find_bundles(None)[model], threads=0)
+    engine = OnnxRuntimeEngine(find_bundles(None)[model], threads=0, precision="auto")
     SequentialNode(Path(folder), engine, int(destination_port)).serve(int(port))
 
 

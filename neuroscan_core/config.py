@@ -184,7 +184,7 @@ class SegmenterConfig(Section):
         "auto", description="What executes the networks; auto: TensorRT, else CUDA, else the processor."
     )
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
-        "auto", description="Numbers of the network; auto: fp16 on TensorRT, fp32 elsewhere."
+        "auto", description="Numbers of the network; auto: fp16 on TensorRT, int8 on processors made for it, else fp32."
     )
     tensorrt: TensorRtConfig = TensorRtConfig()
     triton: TritonConfig = TritonConfig()

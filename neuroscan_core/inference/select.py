@@ -61,7 +61,13 @@ def open_engine(
 def _open_processor(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
     from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(bundle, config.threads, precision=config.precision)
+    try:
+        return OnnxRuntimeEngine(bundle, config.threads, precision=config.precision)
+    except EngineRefused as exc:
+        if config.precision != "auto":
+            raise
+        log.error("the quantised network is refused; FP32 serves", reason=str(exc))
+        return OnnxRuntimeEngine(bundle, config.threads)
 
 
 def _open_cuda(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:

@@ -40,7 +40,7 @@ def batch_mask(paths: list[Path]) -> npt.NDArray[np.bool_]:
     """What the offline path makes of the same files."""
     (source,) = read_series(paths, SeriesConfig())
     assert source.volume is not None
-    engine = OnnxRuntimeEngine(find_bundles(None)["mobilenetv2-unet-flair"], threads=0)
+    engine = OnnxRuntimeEngine(find_bundles(None)["mobilenetv2-unet-flair"], threads=0, precision="auto")
     return segment_volume(source.volume, engine).labels_kji > 0
 
 

@@ -14,9 +14,10 @@ import yaml
 from neuroscan_core.config import SegmenterConfig
 from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable, InvalidBundle
 from neuroscan_core.domain.model_card import ModelKind
+from neuroscan_core.inference import onnxruntime as onnxruntime_engine
 from neuroscan_core.inference import onnxruntime_cuda
 from neuroscan_core.inference.bundle import Bundle, load_bundle
-from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
+from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine, multiplies_bytes
 from neuroscan_core.inference.onnxruntime_cuda import OnnxRuntimeCudaEngine
 from tests.inference.tensorrt.world import Machine
 from tests.pipeline.cards import classifier_mapping, multimodal_mapping, volume_mapping
@@ -128,23 +129,53 @@ def test_the_cuda_engine_does_the_same_on_another_provider(
         OnnxRuntimeCudaEngine(bundle, SegmenterConfig(precision="int8"))
 
 
+@pytest.mark.parametrize("has_dot_products", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_int8_file_is_used_only_where_it_is_asked_for(kind: str, tmp_path: Path) -> None:
+def test_an_int8_file_is_used_where_the_processor_is_made_for_it_or_where_it_is_asked_for(
+    kind: str, has_dot_products: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime_engine, "multiplies_bytes", lambda: has_dot_products)
     bundle = bundle_of(kind, tmp_path, int8_error=0.01)
     image = bundle.reference.image_NCHW
     engines = {
         precision: bundle.open_engine(SegmenterConfig.model_validate({"engine": "onnxruntime", "precision": precision}))
         for precision in ("auto", "fp32", "int8")
     }
-    assert [engine.name for engine in engines.values()] == [
-        "onnxruntime-cpu",
-        "onnxruntime-cpu",
-        "onnxruntime-cpu-int8",
-    ]
-    assert np.array_equal(engines["auto"].run(image), engines["fp32"].run(image))
-    assert not np.array_equal(engines["auto"].run(image), engines["int8"].run(image))
+    names = {precision: engine.name for precision, engine in engines.items()}
+    chosen = "int8" if has_dot_products else "fp32"
+    assert (names["fp32"], names["int8"]) == ("onnxruntime-cpu", "onnxruntime-cpu-int8")
+    assert names["auto"] == names[chosen]
+    assert np.array_equal(engines["auto"].run(image), engines[chosen].run(image))
+    assert not np.array_equal(engines["fp32"].run(image), engines["int8"].run(image))
     for engine in engines.values():
         engine.close()
+
+
+def test_fp32_serves_where_an_int8_file_that_was_not_asked_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime_engine, "multiplies_bytes", lambda: True)
+    bundle = bundle_of("multimodal2d", tmp_path, int8_error=3.0)
+    engine = bundle.open_engine(SegmenterConfig(engine="onnxruntime"))
+    assert engine.name == "onnxruntime-cpu"
+    engine.close()
+    with pytest.raises(EngineRefused, match="differs"):
+        bundle.open_engine(SegmenterConfig(engine="onnxruntime", precision="int8"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni amx_int8", True),
+        ("flags\t\t: fpu avx2 avx_vnni", True),
+        ("Features\t: fp asimd crc32 asimddp", True),
+        ("flags\t\t: fpu avx2 avx512f avx512_bf16", False),
+    ],
+)
+def test_processors_are_known_by_their_features(flags: str, expected: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{flags}\n")
+    assert multiplies_bytes(tmp_path / "cpuinfo") is expected
+    assert not multiplies_bytes(tmp_path / "missing")
 
 
 def test_an_int8_file_that_segments_something_else_is_refused(tmp_path: Path) -> None:
