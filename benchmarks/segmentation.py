@@ -32,8 +32,8 @@ def measure(*, num_slices: int = NUM_SLICES, rounds: int = ROUNDS) -> dict[str, 
     Returns
     -------
     dict
-        Per model and precision: slices per second and core of both, their ratio, and milliseconds from the last slice of a series
-        to its measured segmentation.
+        Per model and precision: slices per second and core of both, their ratio, and milliseconds from the last slice
+        of a series to its measured segmentation.
     """
     volume = _head(num_slices)
     single = {name: bundle for name, bundle in find_bundles().items() if bundle.card.kind is ModelKind.SLICE25D}
