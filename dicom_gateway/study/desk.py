@@ -15,7 +15,7 @@ from typing import Protocol
 from pydicom.dataset import Dataset
 
 from dicom_gateway.assembly.payload import decode_payload, encode_payload
-from dicom_gateway.journal import EventRecord, Journal, SeriesRecord, SeriesState, StudySeriesRecord
+from dicom_gateway.journal import EventRecord, Journal, RecordKind, SeriesRecord, SeriesState, StudySeriesRecord
 from dicom_gateway.reading.attributes import STUDY_INSTANCE_UID, string
 from dicom_gateway.rules import RuleSet
 from dicom_gateway.study.candidates import acquired_at, is_original, job_uid, series_name
@@ -78,6 +78,7 @@ class StudyDesk:
         self._lock = threading.Lock()
         self._changed: set[str] = set(journal.studies_at_hand()) if studies else set()
         self._deadlines_s: dict[str, float] = {}
+        self._end_forgotten()
 
     # --------------------------------------------------------------------------------------------------- from outside
 
@@ -88,7 +89,8 @@ class StudyDesk:
             return False
         verdict = role_of(header)
         names = tuple(name for name in fitting if verdict.role in self._requires[name])
-        log.info("series is judged for studies", series=series_uid, role=verdict.role, why=verdict.why)
+        # Why is in the journal: it may quote the description, which logs never hold.
+        log.info("series is judged for studies", series=series_uid, role=verdict.role)
         if not names:
             return False
         study_uid = string(header, STUDY_INSTANCE_UID)
@@ -113,12 +115,18 @@ class StudyDesk:
             self._changed = set()
             for study_uid in due:
                 self._deadlines_s.pop(study_uid, None)
-        for study_uid in sorted(due):
-            try:
-                self._look(study_uid, now_s)
-            except JournalError:
+        pending = sorted(due)
+        try:
+            while pending:
+                study_uid = pending.pop(0)
+                try:
+                    self._look(study_uid, now_s)
+                except JournalError:
+                    pending.append(study_uid)
+                    raise
+        finally:  # one that fails must not take the others with it
+            for study_uid in pending:
                 self._mark(study_uid)
-                raise
 
     def ready(self, uid: str) -> StudyReady:
         """What was told last of a study's segmentation.
@@ -153,7 +161,9 @@ class StudyDesk:
         rows = {m.series_uid: row for m in members if (row := self._journal.series(m.series_uid)) is not None}
         for name, study in self._studies.items():
             taking_part = [m for m in members if name in m.studies and m.series_uid in rows]
-            if any(rows[m.series_uid].state not in GONE for m in taking_part):
+            job = self._journal.series(job_uid(study_uid, name))
+            is_waiting = job is not None and job.state is SeriesState.WAITING  # it ends, too, if all were refused
+            if taking_part and (is_waiting or any(rows[m.series_uid].state not in GONE for m in taking_part)):
                 self._look_at_one(study_uid, study, taking_part, rows, now_s)
 
     def _look_at_one(
@@ -225,8 +235,9 @@ class StudyDesk:
             ),
             last_s,
         )  # fmt: skip
-        for reason in (match.why, *choice.reasons):
-            log.info("study is brought together", study=uid, reason=reason)
+        log.info("study is brought together", study=uid, reason=match.why)
+        for reason in choice.reasons:
+            self._journal.audit(self._clock(), "series-chosen", uid, reason)
 
     def _source(self, role: str, candidate: Candidate) -> StudySource:
         completed = self._completed(candidate.series_instance_uid)
@@ -272,12 +283,20 @@ class StudyDesk:
             uid, state=SeriesState.REJECTED, reason=rejection.code.value, message=str(rejection), finished_at_s=now_s
         )
         self._journal.audit(now_s, "not-segmented", uid, rejection.code.value)
-        log.warning("study is not segmented", study=uid, code=rejection.code.value, reason=str(rejection))
+        log.warning("study is not segmented", study=uid, code=rejection.code.value)
+
+    def _end_forgotten(self) -> None:
+        """Give up studies that a former configuration waited for; their series would be kept for ever."""
+        for row in self._journal.all_series([SeriesState.WAITING]):
+            if row.kind is RecordKind.STUDY and row.rule not in self._studies:
+                sentence = f"The study '{row.rule}' is not in the configuration any more; it is not waited for."
+                remedy = "Configure it again, then send one of its series again."
+                self._end(row.series_uid, SeriesRejection(RejectionCode.NO_RULE, sentence, remedy=remedy))
 
 
 def _is_fresh(row: SeriesRecord) -> bool:
     """Whether nothing was made of a study yet, or nothing is left of it."""
-    return row.version == 0 or row.state is SeriesState.PURGED
+    return row.version == 0 or row.state in (SeriesState.PURGED, SeriesState.WAITING)
 
 
 def _versions(sources: Sequence[StudySource]) -> set[tuple[str, str, int]]:

@@ -1,23 +1,30 @@
 """What a header says of the MR sequence, read alike from classic and from enhanced multi-frame images.
 
 Only what tells weightings apart is read here (PS3.3 C.8.3.1, C.8.13.4 and C.8.13.5); what it means is judged in
-`roles`. Values that are not numbers count as absent: real headers hold such.
+`roles`. Values that are not numbers, or not finite, count as absent: real headers hold such.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag
 
 from dicom_gateway.reading.attributes import strings
 
 NO_AGENT = frozenset({"NO", "NONE", "N", "0", "NO CONTRAST", "NIL", "NA", "N/A", "OHNE", "WITHOUT", "-"})
 _BINARY = ("FD", "FL", "SS", "US", "SL", "UL")
+# What pydicom raises over bytes that are no value of their representation.
+_UNDECODABLE = (ValueError, TypeError, ArithmeticError, LookupError, OSError, EOFError, NotImplementedError,
+                AttributeError, struct.error, BytesLengthException)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -139,17 +146,26 @@ def _functional_groups(header: Dataset) -> Iterator[Dataset]:
     """Items of the functional groups of the first frame, then the shared ones (PS3.3 C.7.6.16)."""
     for keyword in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
         for item in _items(header, keyword)[:1]:
-            for element in item:
-                if element.VR == "SQ" and not element.tag.is_private:
-                    yield from list(element.value)[:1]
+            for tag in sorted(item.keys()):
+                if not tag.is_private:
+                    yield from _items_of(_element(item, tag))[:1]
 
 
 def _items(ds: Dataset, keyword: str) -> list[Dataset]:
     tag = _tag(keyword)
-    if tag not in ds:
-        return []
-    value: Any = ds[tag].value  # Any: what pydicom makes of the element
-    return list(value) if ds[tag].VR == "SQ" and value else []
+    return _items_of(_element(ds, tag)) if tag in ds else []
+
+
+def _items_of(element: DataElement | None) -> list[Dataset]:
+    return list(element.value) if element is not None and element.VR == "SQ" and element.value else []
+
+
+def _element(ds: Dataset, tag: BaseTag) -> DataElement | None:
+    """An element that is there; None where its bytes are no value of it."""
+    try:
+        return ds[tag]
+    except _UNDECODABLE:
+        return None
 
 
 def _number(ds: Dataset, keyword: str) -> float | None:
@@ -159,11 +175,12 @@ def _number(ds: Dataset, keyword: str) -> float | None:
     try:
         if getattr(ds.get_item(tag), "VR", None) in _BINARY:
             value: Any = ds[tag].value  # Any: one number, or several
-            return float(value[0] if hasattr(value, "__len__") else value)
-        texts = strings(ds, tag)
-        return float(texts[0]) if texts and texts[0] else None
-    except (ValueError, TypeError, IndexError):
+            number = float(value[0] if hasattr(value, "__len__") else value)
+        else:
+            number = float(strings(ds, tag)[0])
+    except _UNDECODABLE:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _tag(keyword: str) -> BaseTag:

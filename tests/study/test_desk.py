@@ -40,12 +40,12 @@ class Node:
         self.now_s = 1000.0
         self.told: list[StudyReady] = []
         self._completed: dict[str, SeriesCompleted] = {}
-        self.open()
+        self.open(STUDY)
 
-    def open(self) -> None:
+    def open(self, *studies: StudyConfig) -> None:
         self.journal = Journal(self.path)
         self.desk = StudyDesk(
-            [STUDY],
+            studies,
             {"unet": SEQUENCES},
             self.journal,
             self._hear,
@@ -53,10 +53,10 @@ class Node:
             clock=lambda: self.now_s,
         )
 
-    def restart(self) -> None:
+    def restart(self, *studies: StudyConfig) -> None:
         self.journal.close()
         self.told.clear()
-        self.open()
+        self.open(*studies)
 
     def _hear(self, event: Event) -> None:
         assert isinstance(event, StudyReady)
@@ -137,10 +137,10 @@ def test_nothing_is_told_while_a_repetition_is_arriving(node: Node) -> None:
 
 def test_after_a_restart_nothing_is_told_twice_and_what_was_not_told_is(node: Node) -> None:
     node.all_but()
-    node.restart()
+    node.restart(STUDY)
     node.tick()
     assert len(node.told) == 1
-    node.restart()
+    node.restart(STUDY)
     node.tick()
     assert node.told == []
     assert node.desk.ready(JOB).version == 1
@@ -192,6 +192,54 @@ def test_a_series_that_was_refused_is_named(node: Node) -> None:
     node.tick(200.0)
     row = node.journal.series(JOB)
     assert row is not None and "T2 (series 4 'AX T2') was refused: Compressed with loss." in row.message
+
+
+def refuse(node: Node, uid: str) -> None:
+    node.journal.record(uid, state=SeriesState.REJECTED, reason="lossy-compressed", message="Compressed with loss.")
+    node.desk.note(uid)
+
+
+def test_a_study_of_which_every_series_was_refused_ends(node: Node) -> None:
+    uid = node.arrive("T2")
+    node.tick()
+    assert node.job[0] == "waiting"
+    refuse(node, uid)
+    node.tick()
+    node.tick(101.0)
+    assert node.job == ("rejected", 0, "missing-sequence")
+
+
+def test_a_study_that_began_anew_ends_when_nothing_more_comes(node: Node) -> None:
+    node.all_but()
+    node.tick()
+    node.journal.record(JOB, state=SeriesState.PURGED)
+    for k in range(4):
+        node.journal.record(f"1.9.{k}", state=SeriesState.PURGED)
+    node.complete(node.arrive("T1", uid="1.9.55"))
+    node.tick()
+    assert node.job == ("waiting", 1, "missing-sequence")
+    node.tick(101.0)
+    assert node.job == ("rejected", 1, "missing-sequence")
+
+
+def test_a_study_that_is_not_configured_any_more_is_not_waited_for(node: Node) -> None:
+    node.all_but("T2")
+    node.tick()
+    node.restart()
+    row = node.journal.series(JOB)
+    assert row is not None and (node.job[0], "not in the configuration" in row.message) == ("rejected", True)
+
+
+def test_a_study_that_cannot_be_looked_at_takes_no_other_with_it(node: Node) -> None:
+    node.all_but()
+    ds = header(StudyInstanceUID="1.8", SeriesInstanceUID="1.8.1", SeriesNumber=4, **PROTOCOLS["T1"])
+    node.journal.add_instance(InstanceRecord("1.8.1.1", "1.8.1", "1.8", "1.2", "1.2", "x", 1, "d", "a", node.now_s))
+    assert node.desk.takes("1.8.1", ds)
+    node.journal.record("1.8.1", state=SeriesState.COLLECTED, version=1)  # its completion is nowhere
+    with pytest.raises(KeyError):
+        node.tick()
+    node.tick()
+    assert [ready.series_instance_uid for ready in node.told] == [JOB]
 
 
 @pytest.mark.parametrize(("frame", "reason"), [("2.2", "different-frames-of-reference")])

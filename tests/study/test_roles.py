@@ -9,11 +9,13 @@ from typing import Any
 import pydicom
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
 
 from dicom_gateway.reading import read_header
 from dicom_gateway.study.facts import sequence_facts
 from dicom_gateway.study.roles import role_of
+from neuroscan_core.domain.study import SEQUENCES
 from tests.study.headers import HEADERS, classic, header
 
 
@@ -116,6 +118,26 @@ def test_values_that_are_no_numbers_count_as_absent(tmp_path: Path) -> None:
     found = read_header(tmp_path / "odd.dcm")
     assert sequence_facts(found).echo_ms is None
     assert role_of(found).role == "FLAIR"
+
+
+HOSTILE = [b"", b"inf ", b"-inf", b"nan ", b"1e400", b"abc", b"1\\2\\3", b"\\\\", b"9" * 400, bytes(7), b"\xff\xfe\0"]
+KEYWORDS = ["RepetitionTime", "EchoTime", "InversionTime", "EchoTrainLength", "NumberOfTemporalPositions",
+            "DiffusionBValue", "ScanningSequence", "ContrastBolusAgentSequence"]  # fmt: skip
+
+
+@pytest.mark.parametrize("vr", [None, "DS", "IS", "FD", "US", "LO", "SQ", "UN"])
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_no_header_ends_the_judgement(keyword: str, vr: str | None) -> None:
+    tag = pydicom.tag.Tag(keyword)
+    for value in HOSTILE:
+        inner, outer = pydicom.Dataset(), pydicom.Dataset()
+        inner._dict[tag] = RawDataElement(tag, vr, len(value), value, 0, vr is None, True)
+        outer.SharedFunctionalGroupsSequence = [inner]
+        outer.SeriesDescription = inner.SeriesDescription = "AX FLAIR"
+        for ds in (inner, outer):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                assert role_of(ds).role in (*SEQUENCES, "other")
 
 
 # What there is of real scanners: no tumour protocol, and only the anatomical T1 images show one of its weightings.
