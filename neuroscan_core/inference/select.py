@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from neuroscan_core.config import SegmenterConfig
-from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable
+from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable, InvalidBundle
 from neuroscan_core.inference.bundle import Bundle
 from neuroscan_core.inference.watched import WatchedEngine
 from neuroscan_core.log import get_logger
@@ -63,10 +63,11 @@ def _open_processor(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
 
     try:
         return OnnxRuntimeEngine(bundle, config.threads, precision=config.precision)
-    except EngineRefused as exc:
+    except (EngineRefused, InvalidBundle) as exc:
         if config.precision != "auto":
             raise
-        log.error("the quantised network is refused; FP32 serves", reason=str(exc))
+        # Where it was the FP32 file after all, it fails once more, with its own reason.
+        log.error("the quantised network cannot be used; FP32 serves", model=bundle.card.name, reason=str(exc))
         return OnnxRuntimeEngine(bundle, config.threads)
 
 

@@ -9,6 +9,7 @@ first after every pause, and from time to time.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -122,7 +123,9 @@ class TritonEngine:
 
     def _run(self, image_NCHW: Image) -> Image:
         deadline_s = self._clock() + self._config.timeout_s
-        while True:
+        for attempt in itertools.count():
+            if attempt > 1:
+                self._closing.wait(FIRST_PAUSE_S)
             if self._connection is not None:
                 try:
                     return self._run_trusted(self._connection, image_NCHW)
@@ -133,7 +136,11 @@ class TritonEngine:
                     log.warning(
                         "the Triton server failed; it is asked again", model=self.card.name, reason=failure.message
                     )
+                    if self._clock() >= deadline_s:  # it answers whenever it is checked, and never this request
+                        self._disconnect()
+                        raise self._unreachable(failure.message.rstrip(".")) from failure
             self._connect(deadline_s)
+        raise AssertionError("it is tried without end")
 
     def _run_trusted(self, connection: Connection, image_NCHW: Image) -> Image:
         now_s = self._clock()
@@ -162,7 +169,10 @@ class TritonEngine:
                 break
             self._closing.wait(min(pause_s, max(0.0, deadline_s - self._clock())))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        raise EngineUnreachable(
+        raise self._unreachable(reason)
+
+    def _unreachable(self, reason: str) -> EngineUnreachable:
+        return EngineUnreachable(
             f"The Triton server at {self._config.url} does not serve {self._config.model_prefix}{self.card.name} over "
             f"{self._config.protocol}: {reason}.",
             remedy="Start it, or correct segmenter.triton; another segmenter.engine needs no server.",

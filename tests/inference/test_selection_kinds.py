@@ -163,6 +163,20 @@ def test_fp32_serves_where_an_int8_file_that_was_not_asked_for_is_refused(
         bundle.open_engine(SegmenterConfig(engine="onnxruntime", precision="int8"))
 
 
+@pytest.mark.parametrize("contents", [None, b"half of it"])
+def test_fp32_serves_where_an_int8_file_that_was_not_asked_for_is_missing_or_damaged(
+    contents: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime_engine, "multiplies_bytes", lambda: True)
+    bundle = bundle_of("multimodal2d", tmp_path, int8_error=0.01)
+    (tmp_path / "model.int8.onnx").unlink()
+    if contents is not None:
+        (tmp_path / "model.int8.onnx").write_bytes(contents)
+    engine = bundle.open_engine(SegmenterConfig(engine="onnxruntime"))
+    assert engine.name == "onnxruntime-cpu"
+    engine.close()
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

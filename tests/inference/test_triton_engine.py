@@ -138,6 +138,23 @@ def test_a_server_that_stays_away_is_unavailable_and_may_serve_again_later() -> 
         assert triton.run(windows(1)).shape == (1, 1, 32, 32)
 
 
+def test_a_server_that_passes_every_check_but_fails_at_the_request_is_given_up() -> None:
+    server, now = FakeServer(), [0.0]
+    with TritonEngine(BUNDLE, BRIEF, dial=server.dial, clock=lambda: now[0]) as triton:
+        right = server.compute
+
+        def compute(image: Image) -> Image:
+            if len(image) == 4:
+                now[0] += 0.1
+                raise WireFailure("out of memory")
+            return right(image)
+
+        server.compute = compute
+        with pytest.raises(EngineUnavailable, match="out of memory"):
+            triton.run(windows(4))
+        assert np.array_equal(triton.run(windows(1)), right(windows(1)))
+
+
 def test_a_server_that_comes_back_with_another_network_is_refused() -> None:
     server = FakeServer()
     with engine(server) as triton:
