@@ -20,6 +20,8 @@ from training.regions import labels_from_regions
 
 Probabilities = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
+#: Where nothing was chosen on validation patients.
+DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Postprocessing:
         Connected parts of the whole tumour that are smaller are removed.
     """
 
-    threshold: float = 0.5
+    threshold: float = DEFAULT_THRESHOLD
     min_component_ml: float = 0.0
 
     @classmethod

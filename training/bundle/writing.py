@@ -25,9 +25,9 @@ from training.bundle.card import (
     make_card,
     metrics_of,
 )
+from training.bundle.card_page import card_page
 from training.bundle.feed import feed_of
 from training.bundle.words import SPLITS
-from training.card_page import card_page
 from training.data.splits import load_split
 from training.export.errors import ExportError
 from training.export.onnx_file import OPSET, export_onnx

@@ -16,7 +16,8 @@ EXPERIMENT is one of `--list`; KEY=VALUE changes any key that `--print` shows.
   python -m training fit experiment=segresnet --data DATA --cache CACHE --run runs/s \\
       trainer.devices=2 trainer.strategy=ddp logger=wandb
 
-Killed at any point, the same command goes on where it was. The run's folder gets last.pt (to resume), best.pt (to
+Killed at any point, the same command goes on from last.pt. On Ctrl-C or `kill PID` the step under way is finished and
+the state saved; a validation that is under way is made again. The run's folder gets last.pt (to resume), best.pt (to
 export), config.yaml, history.csv and the logger's store. Groups to choose from: data, network, loss, optimiser,
 schedule, augment, trainer, logger (training/configs).
 """
@@ -47,9 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(console)
     config = _compose(arguments)
     if arguments.print:
-        import yaml
+        from training.fit.compose import dump_config
 
-        print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
+        print(dump_config(config), end="")
         return 0
     missing = [f"--{name}" for name in ("data", "cache", "run") if getattr(arguments, name) is None]
     if missing:
@@ -97,10 +98,12 @@ def _fit(arguments: argparse.Namespace, config, console) -> int:  # type: ignore
     use_threads(config.trainer.threads)
     cache, split = open_view(config.view, arguments.data, arguments.cache, config.data.split)
     from training.fit.run import run_fit
+    from training.fit.state import is_first_process
 
     result = run_fit(config, cache, split, arguments.run, store=arguments.mlruns, console=console)
-    _summary(console, config, result)
-    return 0
+    if is_first_process():
+        _summary(console, config, result)
+    return 128 + result.signum if result.signum else 0
 
 
 def _summary(console, config, result) -> None:  # type: ignore[no-untyped-def]
@@ -113,5 +116,13 @@ def _summary(console, config, result) -> None:  # type: ignore[no-untyped-def]
     table.add_row("best validation score", score)
     table.add_row("steps, epochs", f"{result.step}, {result.epoch}")
     table.add_row("training time", f"{result.minutes:.1f} min")
-    table.add_row("weights", str(result.folder / "best.pt"))
+    table.add_row("weights", _file(result.folder / "best.pt", "none yet: nothing was validated"))
+    if not result.finished:
+        table.add_row("state", _file(result.folder / "last.pt", "none yet: nothing was saved"))
     console.print(table)
+    if not result.finished:
+        console.print("The same command goes on from the saved state.", highlight=False)
+
+
+def _file(path: Path, absent: str) -> str:
+    return str(path) if path.exists() else absent

@@ -13,12 +13,11 @@ from training.data.cache import ArrayCache, CachedCase
 from training.evaluate.errors import ChoiceRefused
 from training.evaluate.patient import region_names, truth_labels, voxel_ml
 from training.metrics import overlap
-from training.postprocessing import Labels, Postprocessing, Probabilities
+from training.postprocessing import DEFAULT_THRESHOLD, Labels, Postprocessing, Probabilities
 from training.regions import region_mask
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 MIN_COMPONENTS_ML = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
-DEFAULT_THRESHOLD = 0.5
 CHOICE_TOLERANCE = 0.002
 
 

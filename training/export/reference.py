@@ -18,7 +18,7 @@ from neuroscan_core.phantom import HeadPhantom, Tissue, Weighting, head_phantom
 from neuroscan_core.pipeline.normalise import normalise_volume
 from neuroscan_core.pipeline.picture import picture_from_slice
 from training.export.errors import ExportError
-from training.phantom import reference_windows
+from training.export.phantom import reference_windows
 
 Array = npt.NDArray[np.float32]
 # Slices, pictures and patches of 64^3 stay far below 3 MB; a patch of 128^3 has eight times the values of the latter.

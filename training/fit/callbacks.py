@@ -2,7 +2,7 @@
 
 Order matters and is that of `run.py`: `Advance` first (all others read the
 position), then `PatientValidation`, `SaveState`, `EndOfRun`. Figures for people
-are in `history`.
+are in `history`, signals in `stopping`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import lightning
 import torch
 import torch.distributed
 
-from training.checkpoint import State, save_checkpoint
+from training.fit.checkpoint import State, save_checkpoint
 from training.fit.history import History
 from training.fit.module import FitModule
 from training.fit.score import ValidationScorer
 from training.fit.state import BEST, LAST, restore, run_state, save_best, start_average
+from training.fit.stopping import StopRequest
 
 Clock = Callable[[], float]
 
@@ -106,7 +107,7 @@ class PatientValidation(lightning.Callback):
         if not metrics:
             return
         score = metrics["score"]
-        if score > pl_module.plateau.best and trainer.is_global_zero:
+        if pl_module.plateau.is_better(score) and trainer.is_global_zero:
             save_best(pl_module, score, self._folder / BEST)
         dropped = pl_module.plateau.update(score, pl_module.config.schedule)
         if trainer.is_global_zero:
@@ -114,10 +115,10 @@ class PatientValidation(lightning.Callback):
 
 
 class SaveState(lightning.Callback):
-    """Writes `last.pt` every so many minutes of training, and at the end."""
+    """Writes `last.pt` every so many minutes of training, after each validation, on request and at the end."""
 
-    def __init__(self, validation: PatientValidation, folder: Path, every_minutes: float) -> None:
-        self._validation, self._folder, self._every_s = validation, folder, 60.0 * every_minutes
+    def __init__(self, validation: PatientValidation, folder: Path, every_minutes: float, stop: StopRequest) -> None:
+        self._validation, self._folder, self._every_s, self._stop = validation, folder, 60.0 * every_minutes, stop
         self._saved_s = validation.validated_s
 
     def on_train_batch_end(  # type: ignore[override]
@@ -125,7 +126,9 @@ class SaveState(lightning.Callback):
     ) -> None:
         """Save when it is time."""
         elapsed_s = pl_module.position.elapsed_s
-        if elapsed_s - self._saved_s >= self._every_s or pl_module.progress >= 1.0 or ends(pl_module):
+        # A validation that is not in `last.pt` would be made again, against a `best.pt` that knows of it.
+        is_validated = elapsed_s == self._validation.validated_s
+        if elapsed_s - self._saved_s >= self._every_s or is_validated or self._stop or ends(pl_module):
             self.save(trainer, pl_module)
             self._saved_s = elapsed_s
 
@@ -136,13 +139,16 @@ class SaveState(lightning.Callback):
 
 
 class EndOfRun(lightning.Callback):
-    """Stops at the length of the schedule, or when the score has not risen for too long."""
+    """Stops at the length of the schedule, when the score has not risen for too long, or on request."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        self._stop = stop
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: lightning.Trainer, pl_module: FitModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop when the run is complete."""
-        if ends(pl_module):
+        """Stop when the run is complete, or is to go on another time."""
+        if self._stop or ends(pl_module):
             trainer.should_stop = True
 
 

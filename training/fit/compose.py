@@ -93,13 +93,13 @@ def config_from_dict(values: dict[str, Any]) -> FitConfig:
     return config
 
 
-def save_config(config: FitConfig, path: Path) -> None:
-    """Write the composed configuration as YAML."""
-    path.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+def dump_config(config: FitConfig) -> str:
+    """Return the composed configuration as YAML."""
+    return yaml.safe_dump(config.to_dict(), sort_keys=False)
 
 
 def load_config(path: Path) -> FitConfig:
-    """Read what `save_config` wrote."""
+    """Read a file of what `dump_config` returned."""
     return config_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 

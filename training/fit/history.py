@@ -6,6 +6,7 @@ Written on rank 0. A resumed run drops the rows that it will make again.
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neuroscan_core.domain.model_card import ModelKind
+from training.data.digest import write_atomically
 from training.fit.module import FitModule
 from training.fit.validation import METRICS
 
@@ -35,10 +37,11 @@ class History:
     def begin(self, resumed_step: int) -> None:
         """Write the head; rows of later steps, left by a process that was killed, are dropped."""
         kept = [row for row in read_history(self.path) if int(row["step"]) <= resumed_step]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(kept)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_atomically(self.path, text.getvalue())
 
     def append(self, module: FitModule, **values: float) -> None:
         """Add a row at the present position, here and in the loggers."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroscan_core.domain.errors import ConfigurationError
+from training.data.digest import write_atomically
 from training.fit.config import FitConfig
 
 TRACKING = "tracking.json"
@@ -103,4 +104,4 @@ def _read_tracking(folder: Path) -> dict[str, str]:
 
 
 def _write_tracking(folder: Path, identifiers: dict[str, str]) -> None:
-    (folder / TRACKING).write_text(json.dumps(identifiers), encoding="utf-8")
+    write_atomically(folder / TRACKING, json.dumps(identifiers))

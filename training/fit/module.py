@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from neuroscan_core.domain.errors import ConfigurationError
 from neuroscan_core.domain.model_card import ModelKind
-from training.checkpoint import WeightAverage
+from training.fit.checkpoint import WeightAverage
 from training.fit.config import FitConfig
 from training.fit.schedule import Plateau, Position, Schedule
 from training.losses import build_loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ import lightning
 import torch
 from rich.console import Console
 
-from training.checkpoint import State, load_checkpoint
 from training.data.cache import ArrayCache
 from training.data.splits import Split
 from training.fit.callbacks import Advance, EndOfRun, PatientValidation, SaveState, ends
+from training.fit.checkpoint import State, load_checkpoint
 from training.fit.config import FitConfig
 from training.fit.history import History, TrainingLoss, metric_names
 from training.fit.loader import RunData
@@ -24,6 +25,7 @@ from training.fit.loggers import open_logger
 from training.fit.module import Augmentation, FitModule
 from training.fit.score import ValidationScorer
 from training.fit.state import BEST, HISTORY, LAST, claim_folder, is_first_process, restore_position
+from training.fit.stopping import StopOnSignal, StopRequest, StopRequested
 from training.inference import CaseOptions
 
 log = logging.getLogger(__name__)
@@ -37,8 +39,12 @@ class FitResult:
     ----------
     score : float
         Best validation score; -inf when nothing was validated.
+    step, epoch, minutes : number
+        Where it ended.
     finished : bool
         False when the run was stopped before its length.
+    signum : int
+        The signal that stopped it, in the first process of a run; 0: none.
     """
 
     score: float
@@ -47,6 +53,7 @@ class FitResult:
     minutes: float
     finished: bool
     folder: Path
+    signum: int = 0
 
 
 def run_fit(
@@ -58,7 +65,7 @@ def run_fit(
     store: Path | None = None,
     console: Console | None = None,
 ) -> FitResult:
-    """Train until the schedule ends; a run found in the folder is continued.
+    """Train until the schedule ends or a signal comes; a run found in the folder is continued.
 
     Parameters
     ----------
@@ -94,11 +101,13 @@ def run_fit(
             return _result(module, folder)
     # Deterministic mode would also fill every new tensor, which costs 5 % of a step and matters to no layer here.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    with warnings.catch_warnings():
+    stop = StopRequest()
+    with warnings.catch_warnings(), stop.listening():
         _quiet_lightning()
-        trainer = build_trainer(config, module, data, folder, state, store, console)
-        trainer.fit(module, datamodule=data)
-    return _result(module, folder)
+        trainer = build_trainer(config, module, data, folder, state, stop, store, console)
+        with contextlib.suppress(StopRequested):
+            trainer.fit(module, datamodule=data)
+    return _result(module, folder, stop.signum)
 
 
 def build_data(config: FitConfig, cache: ArrayCache, split: Split) -> RunData:
@@ -131,6 +140,7 @@ def build_trainer(
     data: RunData,
     folder: Path,
     state: State | None,
+    stop: StopRequest,
     store: Path | None,
     console: Console | None,
 ) -> lightning.Trainer:
@@ -141,10 +151,10 @@ def build_trainer(
     if is_first_process():
         history.begin(module.position.step)
     options = CaseOptions(data.spacing_mm, data.patch_DHW)
-    scorer = ValidationScorer(data.cache, data.val_cases, options, data.picture_size)
+    scorer = ValidationScorer(data.cache, data.val_cases, options, data.picture_size, stop)
     advance = Advance(state)
     validation = PatientValidation(scorer, advance, history, folder, validated_s)
-    saving = SaveState(validation, folder, settings.save_every_minutes)
+    saving = SaveState(validation, folder, settings.save_every_minutes, stop)
     figures = TrainingLoss(history, settings.log_every_steps, console)
     logger = open_logger(config, folder, store) if is_first_process() else None
     history.loggers = [] if logger is None else [logger]
@@ -156,7 +166,7 @@ def build_trainer(
         deterministic=settings.deterministic,
         max_epochs=-1,
         gradient_clip_val=config.optimiser.max_gradient_norm or None,
-        callbacks=[advance, figures, validation, saving, EndOfRun()],
+        callbacks=[StopOnSignal(stop), advance, figures, validation, saving, EndOfRun(stop)],
         logger=logger or False,
         limit_val_batches=0,
         num_sanity_val_steps=0,
@@ -178,7 +188,7 @@ def _quiet_lightning() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
-def _result(module: FitModule, folder: Path) -> FitResult:
+def _result(module: FitModule, folder: Path, signum: int = 0) -> FitResult:
     position = module.position
     return FitResult(
         score=module.plateau.best,
@@ -187,6 +197,8 @@ def _result(module: FitModule, folder: Path) -> FitResult:
         minutes=position.elapsed_s / 60.0,
         finished=ends(module),
         folder=folder,
+        # Lightning takes another status than 0 of a further process for a fault.
+        signum=signum if is_first_process() else 0,
     )
 
 

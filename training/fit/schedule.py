@@ -51,9 +51,13 @@ class Plateau:
 
     MIN_GAIN = 1e-4
 
+    def is_better(self, score: float) -> bool:
+        """Whether a score counts as better than the best so far."""
+        return score > self.best + self.MIN_GAIN
+
     def update(self, score: float, config: ScheduleConfig) -> bool:
         """Take a validation score in; returns whether the rate was lowered."""
-        if score > self.best + self.MIN_GAIN:
+        if self.is_better(score):
             self.best, self.since_drop, self.since_best = score, 0, 0
             return False
         self.since_drop += 1
@@ -91,7 +95,9 @@ class Schedule:
         if config.max_steps is not None:
             return min(1.0, position.step / config.max_steps)
         if config.max_epochs is not None:
-            done = position.epoch + position.batch / max(1, batches_per_epoch)
+            # 0: a resumed run has not begun its epoch, whose length is not known yet.
+            share = position.batch / batches_per_epoch if batches_per_epoch else 0.0
+            done = position.epoch + share
             return min(1.0, done / config.max_epochs)
         assert config.max_minutes is not None
         return min(1.0, position.elapsed_s / (60.0 * config.max_minutes))

@@ -10,6 +10,7 @@ import torch.distributed
 from neuroscan_core.domain.model_card import ModelKind
 from training.data.cache import ArrayCache, CachedCase
 from training.fit.module import FitModule
+from training.fit.stopping import StopRequest
 from training.fit.validation import CaseScore, first_of_each_dataset, score_case, score_pictures, summarise
 from training.inference import CaseOptions, Predictor, torch_predictor
 from training.networks import build_network
@@ -26,14 +27,29 @@ class ValidationScorer:
         Spacing and patch, for volume3d.
     picture_size : int
         Rows and columns, for classifier.
+    stop : StopRequest
+        Breaks a validation off.
     """
 
-    def __init__(self, cache: ArrayCache, cases: Sequence[CachedCase], options: CaseOptions, picture_size: int) -> None:
+    def __init__(
+        self,
+        cache: ArrayCache,
+        cases: Sequence[CachedCase],
+        options: CaseOptions,
+        picture_size: int,
+        stop: StopRequest,
+    ) -> None:
         self._cache, self._cases = cache, list(cases)
-        self._options, self._picture_size = options, picture_size
+        self._options, self._picture_size, self._stop = options, picture_size, stop
 
     def score(self, trainer: lightning.Trainer, module: FitModule) -> dict[str, float]:
-        """Return the metrics and their mean "score"; empty without cases."""
+        """Return the metrics and their mean "score"; empty without cases.
+
+        Raises
+        ------
+        StopRequested
+            The run is to end; several processes score to the end, none waits for another in vain.
+        """
         settings = module.config.validation
         cases = first_of_each_dataset(self._cases, settings.max_cases)
         if not cases:
@@ -43,6 +59,7 @@ class ValidationScorer:
         network.load_state_dict(trainer.strategy.broadcast(module.averaged_weights()))
         network.to(module.device)
         predict = torch_predictor(network, "bf16" in module.config.trainer.precision, module.device)
+        predict = self._stop.guard(predict) if trainer.world_size == 1 else predict
         mine = cases[trainer.global_rank :: trainer.world_size]
         scores = self._score_cases(predict, mine, module.config.model_kind, settings.batch_size)
         return summarise(_gathered(scores, trainer.world_size))

@@ -1,6 +1,6 @@
 """What a run leaves in its folder: `last.pt` to resume from, `best.pt` to export from, `config.yaml`.
 
-Files are written whole or not at all (`training.checkpoint`).
+Files are written whole or not at all (`training.fit.checkpoint`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from neuroscan_core.domain.errors import ConfigurationError
-from training.checkpoint import State, WeightAverage, save_checkpoint
-from training.fit.compose import load_config, save_config
+from training.data.digest import write_atomically
+from training.fit.checkpoint import State, WeightAverage, save_checkpoint
+from training.fit.compose import dump_config, load_config
 from training.fit.config import FitConfig
 from training.fit.module import FitModule
 from training.fit.schedule import Position
@@ -109,7 +110,7 @@ def claim_folder(config: FitConfig, folder: Path) -> None:
                 f"The folder {folder} holds a run with other settings: {', '.join(differing)}.",
                 remedy="Give another --run, or the settings of the run that is to be resumed.",
             )
-    save_config(config, saved)
+    write_atomically(saved, dump_config(config))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from neuroscan_core.domain.model_card import ModelKind
 from training.data.cache import ArrayCache, CachedCase
-from training.inference import CaseOptions, FloatArray, Predictor, predict_case, predict_pictures
+from training.inference import CaseOptions, Predictor, predict_case, predict_pictures
 from training.metrics.overlap import overlap
-from training.regions import REGIONS, labels_from_regions, region_masks
+from training.postprocessing import DEFAULT_THRESHOLD, raw_labels
+from training.regions import REGIONS, region_masks
 
 METRICS = {
     ModelKind.SLICE25D: ("dice",),
@@ -48,21 +48,15 @@ def score_case(
     options: CaseOptions,
     batch_size: int,
 ) -> CaseScore:
-    """Return the Dice coefficients of one patient."""
+    """Return the Dice coefficients of one patient, at the threshold that the node has before one is chosen."""
     probabilities = predict_case(predict, cache, case, kind, options=options, batch_size=batch_size)
     truth_SHW = np.asarray(cache.labels_SHW[case.start : case.stop])
+    labels_SHW = raw_labels(probabilities, kind, DEFAULT_THRESHOLD)
     if kind is ModelKind.SLICE25D:
-        return CaseScore(case.dataset, {"dice": overlap(probabilities[0] > 0.5, truth_SHW > 0).dice})
-    predicted, truth = region_masks(label_map(probabilities, kind)), region_masks(truth_SHW)
+        return CaseScore(case.dataset, {"dice": overlap(labels_SHW > 0, truth_SHW > 0).dice})
+    predicted, truth = region_masks(labels_SHW), region_masks(truth_SHW)
     pairs = zip(REGIONS, predicted, truth, strict=True)
     return CaseScore(case.dataset, {f"dice_{name}": overlap(p, t).dice for name, p, t in pairs})
-
-
-def label_map(probabilities_LSHW: FloatArray, kind: ModelKind) -> npt.NDArray[np.uint8]:
-    """Return the label of each voxel as the node decides it: argmax, or regions painted in order of nesting."""
-    if kind is ModelKind.MULTIMODAL2D:
-        return np.asarray(probabilities_LSHW.argmax(axis=0), dtype=np.uint8)
-    return labels_from_regions(probabilities_LSHW > 0.5)
 
 
 def score_pictures(

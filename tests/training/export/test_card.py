@@ -10,9 +10,9 @@ pytest.importorskip("onnx", reason="the `training` extra is not installed", exc_
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.model_text import model_lines
 from training.bundle.card import CardFacts, OnnxFacts, make_card, metrics_of
+from training.bundle.card_page import card_page
 from training.bundle.feed import Feed
 from training.bundle.words import SPLITS, licence, training_data
-from training.card_page import card_page
 from training.data.splits import Split, load_split
 
 FEED = Feed((256, 256), 1.0, ("z-1", "z", "z+1"), "FLAIR", "foreground-median-v1", "any")

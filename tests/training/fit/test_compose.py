@@ -6,7 +6,7 @@ import pytest
 
 from neuroscan_core.domain.errors import ConfigurationError
 from training.augment import build_augmentation
-from training.fit.compose import compose_config, list_experiments, load_config, save_config
+from training.fit.compose import compose_config, dump_config, list_experiments, load_config
 from training.losses import build_loss
 from training.networks import build_network
 
@@ -96,5 +96,5 @@ def test_options_of_parts_are_free():
 
 def test_a_saved_configuration_reads_back_the_same(tmp_path):
     config = compose_config("segresnet", ["seed=7"])
-    save_config(config, tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     assert load_config(tmp_path / "config.yaml") == config

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.checkpoint import load_checkpoint
+from training.fit.checkpoint import load_checkpoint
 from training.fit.history import read_history
 from training.fit.state import LAST
 

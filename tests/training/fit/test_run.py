@@ -8,7 +8,7 @@ import torch
 
 from neuroscan_core.domain.errors import ConfigurationError
 from tests.training.fit.caches import EXPERIMENTS, tiny_cache, tiny_config
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.fit.checkpoint import load_checkpoint, save_checkpoint
 from training.fit.history import read_history
 from training.fit.run import run_fit
 from training.fit.state import BEST, LAST

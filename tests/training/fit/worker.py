@@ -11,15 +11,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import torch
 
 from tests.training.fit.caches import tiny_cache, tiny_config
-from training.checkpoint import save_checkpoint
 from training.fit import run
 from training.fit.callbacks import EndOfRun
+from training.fit.checkpoint import save_checkpoint
 
 
 class KeepWeights(EndOfRun):
     """Writes what each process has at the end, and which batches it saw."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stop) -> None:
+        super().__init__(stop)
         self.folder, self.seen = folder, []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -36,7 +37,7 @@ def main() -> None:
     kind, folder, changes = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(1)
-    run.EndOfRun = lambda: KeepWeights(folder)
+    run.EndOfRun = lambda stop: KeepWeights(folder, stop)
     cache, split = tiny_cache(kind)
     run.run_fit(tiny_config(kind, *changes), cache, split, folder)
 
