@@ -36,11 +36,11 @@ def mask_of(seg_path: Path, sources: list[Path]) -> npt.NDArray[np.bool_]:
     return np.asarray(pixels[..., 0] > 0)
 
 
-def batch_mask(paths: list[Path]) -> npt.NDArray[np.bool_]:
-    """What the offline path makes of the same files."""
+def batch_mask(paths: list[Path], precision: str = "auto") -> npt.NDArray[np.bool_]:
+    """What the offline path makes of the same files on the processor, as a node does unless it is configured."""
     (source,) = read_series(paths, SeriesConfig())
     assert source.volume is not None
-    engine = OnnxRuntimeEngine(find_bundles(None)["mobilenetv2-unet-flair"], threads=0, precision="auto")
+    engine = OnnxRuntimeEngine(find_bundles(None)["mobilenetv2-unet-flair"], threads=0, precision=precision)
     return segment_volume(source.volume, engine).labels_kji > 0
 
 

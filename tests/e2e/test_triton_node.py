@@ -1,4 +1,7 @@
-"""A node whose networks run on a Triton server: the same result as on ONNX Runtime, with the server and without it."""
+"""A node whose networks run on a Triton server: the same result as on ONNX Runtime, with the server and without it.
+
+The server has the network in FP32, and so has the processor that takes its place.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def test_a_node_with_triton_delivers_the_mask_that_onnx_runtime_makes(
     finally:
         node.close()
     (seg_path,) = of_modality(archive, "SEG")
-    assert np.array_equal(mask_of(seg_path, series.paths), batch_mask(series.paths))
+    assert np.array_equal(mask_of(seg_path, series.paths), batch_mask(series.paths, "fp32"))
     assert "another engine serves" not in node.log()
 
 
@@ -65,7 +68,7 @@ def test_a_node_whose_server_dies_delivers_the_same_mask_and_says_who_made_it(
     finally:
         node.close()
     (seg_path,) = of_modality(archive, "SEG")
-    assert np.array_equal(mask_of(seg_path, series.paths), batch_mask(series.paths))
+    assert np.array_equal(mask_of(seg_path, series.paths), batch_mask(series.paths, "fp32"))
     assert "another engine serves" in node.log()
 
 
@@ -90,5 +93,5 @@ def test_a_node_that_is_up_before_its_server_keeps_what_it_receives_and_delivers
         finally:
             node.close()
     (seg_path,) = of_modality(archive, "SEG")
-    assert np.array_equal(mask_of(seg_path, series.paths), batch_mask(series.paths))
+    assert np.array_equal(mask_of(seg_path, series.paths), batch_mask(series.paths, "fp32"))
     assert "the node stops" not in node.log() and "another engine serves" not in node.log()

@@ -12,15 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import neuroscan_core
 from neuroscan_core.domain.errors import EngineRefused, InvalidBundle
-from neuroscan_core.inference.bundle import Bundle, Reference, find_bundles, load_bundle
-from neuroscan_core.inference.gate import LIMITS, check_against_reference
-from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
+from neuroscan_core.domain.model_card import ModelKind
+from neuroscan_core.inference.bundle import Bundle, Reference, load_bundle
+from neuroscan_core.inference.gate import check_against_reference, limits_for
+from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine, has_quantised_file
 from neuroscan_core.offline import segment_volume
 from neuroscan_core.pipeline.streaming import StreamingSegmenter, segment_windows
 from tests.inference.test_bundle import change_card
 from tests.inference.tiny_model import TINY
 from tests.pipeline.stacks import accept_anything, random_volume, slices_of, stack_geometry
+
+
+BUNDLED = sorted(card.parent for card in (Path(neuroscan_core.__file__).parent / "models").glob("*/model.yaml"))
+MAX_DICE = {"fp32": 1e-5, "int8": 0.05}
 
 
 def windows(num: int) -> np.ndarray:
@@ -37,10 +43,15 @@ def test_a_slice_does_not_depend_on_its_batch(threads: int) -> None:
         assert np.array_equal(engine.run(image[2:5]), together[2:5])
 
 
-def test_every_bundled_model_agrees_with_its_reference_and_keeps_slices_apart() -> None:
-    for bundle in find_bundles().values():
-        with OnnxRuntimeEngine(bundle) as engine:
-            assert check_against_reference(engine, bundle.reference).is_within(LIMITS)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("folder", BUNDLED, ids=lambda folder: folder.name)
+def test_every_bundled_model_agrees_with_its_reference_and_keeps_slices_apart(folder: Path, precision: str) -> None:
+    bundle = load_bundle(folder)
+    if precision == "int8" and not has_quantised_file(bundle):
+        pytest.skip("it has no INT8 file")
+    with OnnxRuntimeEngine(bundle, precision=precision) as engine:  # refuses what is not the reference
+        if bundle.card.kind is not ModelKind.VOLUME3D:  # patches run alone anyway, and take seconds each
+            assert check_against_reference(engine, bundle.reference, limits_for(precision)).dice < MAX_DICE[precision]
             image = bundle.reference.image_NCHW
             alone = np.concatenate([engine.run(image[n : n + 1]) for n in range(len(image))])
             assert np.array_equal(engine.run(image), alone)

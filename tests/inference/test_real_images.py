@@ -14,7 +14,7 @@ from neuroscan_core.domain.errors import SeriesRejection
 from neuroscan_core.domain.geometry import SliceGeometry, StackGeometry
 from neuroscan_core.domain.volume import FrameKey, Slice, Volume
 from neuroscan_core.inference.bundle import Bundle, find_bundles
-from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
+from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine, has_quantised_file
 from neuroscan_core.nifti import read_nifti, segment_nifti
 from neuroscan_core.offline import segment_volume
 from neuroscan_core.pipeline.brainlike import require_brain
@@ -51,9 +51,12 @@ def lgg_case(shared_data: Path) -> tuple[Volume, npt.NDArray[np.bool_]]:
     return volume, np.stack(masks) > 0
 
 
-def test_a_glioma_in_a_head_with_skull_is_found(bundle: Bundle, shared_data: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_glioma_in_a_head_with_skull_is_found(bundle: Bundle, precision: str, shared_data: Path) -> None:
+    if precision == "int8" and not has_quantised_file(bundle):
+        pytest.skip("the model has no INT8 file")
     volume, truth = lgg_case(shared_data)
-    with OnnxRuntimeEngine(bundle) as engine:
+    with OnnxRuntimeEngine(bundle, precision=precision) as engine:
         segmentation = segment_volume(volume, engine)
     assert dice(segmentation.labels_kji > 0, truth) > 0.75
     (measured,) = segmentation.measurements
