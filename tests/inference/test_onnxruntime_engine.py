@@ -24,7 +24,6 @@ from tests.inference.test_bundle import change_card
 from tests.inference.tiny_model import TINY
 from tests.pipeline.stacks import accept_anything, random_volume, slices_of, stack_geometry
 
-
 BUNDLED = sorted(card.parent for card in (Path(neuroscan_core.__file__).parent / "models").glob("*/model.yaml"))
 MAX_DICE = {"fp32": 1e-5, "int8": 0.05}
 
