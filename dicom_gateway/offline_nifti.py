@@ -5,7 +5,7 @@ What NIfTI is read and written as is in `neuroscan_core.nifti`; here models are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def segment_nifti_path(
         yield from segment_sequences(sequences_in(source), output, config, model=model, triage=triage)
         return
     _refuse_triage(triage)
-    yield _segment_one(source, output, config, _single(find_bundles(config.segmenter.models_dir), model))
+    yield _segment_one(source, output, config, _single(find_bundles(config.segmenter.models_dir), config, model))
 
 
 def segment_sequences(
@@ -77,7 +77,7 @@ def segment_sequences(
     for path in files.values():
         if not path.exists():
             raise ConfigurationError(f"{path} does not exist.", remedy="Check the path.")
-    bundle = _of_sequences(find_bundles(config.segmenter.models_dir), model)
+    bundle = _of_sequences(find_bundles(config.segmenter.models_dir), config, model)
     path = _label_file(next(iter(files.values())), output)
     settings = study_config(config, bundle.card.name)
     try:
@@ -88,7 +88,7 @@ def segment_sequences(
     except OSError as exc:
         raise _unwritable(path, exc) from exc
     yield from (f"! {warning}" for warning in segmentation.warnings)
-    yield f"{', '.join(files)}: {summary(segmentation, bundle.card)}; {path}"
+    yield f"{', '.join(files)}: {summary(segmentation, bundle.card)}, by {bundle.card.name}; {path}"
 
 
 def named_bundle(bundles: Mapping[str, Bundle], name: str) -> Bundle:
@@ -113,7 +113,7 @@ def _segment_one(source: Path, output: Path, config: NodeConfig, bundle: Bundle)
             segmentation = segment_nifti(source, path, engine)
     except OSError as exc:
         raise _unwritable(path, exc) from exc
-    return f"{source.name}: {_volume(segmentation)}; {path}"
+    return f"{source.name}: {_volume(segmentation)}, by {bundle.card.name}; {path}"
 
 
 def _label_file(source: Path, output: Path) -> Path:
@@ -133,9 +133,10 @@ def _refuse_triage(triage: str | None) -> None:
         raise ConfigurationError("Triage goes into a DICOM report; NIfTI has none.", remedy="Leave out --triage.")
 
 
-def _single(bundles: Mapping[str, Bundle], model: str | None) -> Bundle:
-    """The named model, or the only one of single series."""
-    bundle = _only(bundles, (ModelKind.SLICE25D,)) if model is None else named_bundle(bundles, model)
+def _single(bundles: Mapping[str, Bundle], config: NodeConfig, model: str | None) -> Bundle:
+    """The named model; otherwise the only one of single series, or the first of the rules."""
+    named = [rule.model for rule in config.rules]
+    bundle = _default(bundles, (ModelKind.SLICE25D,), named) if model is None else named_bundle(bundles, model)
     if bundle.card.kind is not ModelKind.SLICE25D:
         raise ConfigurationError(
             f"{bundle.card.name} is a {bundle.card.kind.value} model; it does not segment a single volume.",
@@ -144,9 +145,10 @@ def _single(bundles: Mapping[str, Bundle], model: str | None) -> Bundle:
     return bundle
 
 
-def _of_sequences(bundles: Mapping[str, Bundle], model: str | None) -> Bundle:
-    """The named model, or the only one of several sequences."""
-    bundle = _only(bundles, STUDY_KINDS) if model is None else named_bundle(bundles, model)
+def _of_sequences(bundles: Mapping[str, Bundle], config: NodeConfig, model: str | None) -> Bundle:
+    """The named model; otherwise the only one of several sequences, or the first of the configured studies."""
+    named = [study.model for study in config.studies]
+    bundle = _default(bundles, STUDY_KINDS, named) if model is None else named_bundle(bundles, model)
     if bundle.card.kind not in STUDY_KINDS:
         raise ConfigurationError(
             f"{bundle.card.name} is a {bundle.card.kind.value} model; it does not segment several sequences.",
@@ -155,14 +157,17 @@ def _of_sequences(bundles: Mapping[str, Bundle], model: str | None) -> Bundle:
     return bundle
 
 
-def _only(bundles: Mapping[str, Bundle], kinds: tuple[ModelKind, ...]) -> Bundle:
-    fitting = [bundle for bundle in bundles.values() if bundle.card.kind in kinds]
-    if len(fitting) != 1:
+def _default(bundles: Mapping[str, Bundle], kinds: Sequence[ModelKind], named: Sequence[str | None]) -> Bundle:
+    """NIfTI has no attributes for the rules: the only model that suits, else the first that the configuration names."""
+    fitting = {name: bundle for name, bundle in bundles.items() if bundle.card.kind in kinds}
+    chosen = list(fitting) if len(fitting) == 1 else [name for name in named if name in fitting]
+    if not chosen:
+        there = f"{len(fitting)} models suit: {', '.join(fitting)}" if fitting else "No model suits"
         raise ConfigurationError(
-            f"There are {len(fitting)} models that suit, and NIfTI has no attributes for the rules.",
-            remedy="Name one (--model).",
+            f"{there}; the configuration names none of them.",
+            remedy="Name one (--model)." if fitting else "Set segmenter.models_dir to a folder that holds one.",
         )
-    return fitting[0]
+    return fitting[chosen[0]]
 
 
 def _volume(segmentation: Segmentation) -> str:

@@ -19,6 +19,8 @@ def model_lines(card: ModelCard) -> Iterator[str]:
     for entry in _entries(card, "metrics"):
         unit = "pictures" if "pictures" in entry else "patients"
         yield f"  Result   {entry.get('data', '?')}: {_numbers(entry)} ({entry.get(unit, '?')} {unit})"
+    if card.variants:
+        yield f"  Also in  {', '.join(f'{one.precision.upper()} for {one.engine}' for one in card.variants)}"
     yield f"  Licence  {card.licence}"
     yield f"  SHA-256  {card.onnx_sha256}"
 

@@ -57,6 +57,7 @@ def test_what_a_card_of_regions_classes_and_variants_says_is_there(tmp_path: Pat
     assert volume.regions == (Region("WT", (1, 2, 3)), Region("TC", (1, 3)), Region("ET", (3,)))
     assert volume.variants == (Variant("model.int8.onnx", "ab" * 32, "int8", "onnxruntime"),)
     assert volume.needs_stripped
+    assert "  Also in  INT8 for onnxruntime" in list(model_lines(volume))
     classifier = load_bundle(write(tmp_path, classifier_mapping(), SHAPES["classifier"])).card
     assert [entry.name for entry in classifier.classes] == ["glioma", "meningioma", "no tumour", "pituitary"]
     assert classifier.labels == () and math.isnan(classifier.spacing_mm) and not classifier.needs_stripped

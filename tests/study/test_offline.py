@@ -17,6 +17,7 @@ from dicom_gateway.phantom_series import study_geometry, weighted_datasets, writ
 from neuroscan_core.config import NodeConfig, parse_config
 from neuroscan_core.domain.errors import ConfigurationError, RejectionCode, SeriesRejection
 from neuroscan_core.phantom import HeadPhantom, Weighting, head_phantom
+from tests.inference.tiny_model import TINY
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -156,6 +157,23 @@ def test_refusals_say_what_is_wrong(head: HeadPhantom, study: Path, tmp_path: Pa
     twice = tmp_path / "case" / "Case_001_t2w.nii.gz"
     twice.write_bytes(files["T2"].read_bytes())
     assert "T2 twice" in refused(segment_path(tmp_path / "case", out, CONFIG, model="unet-tiny"))
+
+
+def test_without_a_name_nifti_goes_to_the_model_of_the_configuration(head: HeadPhantom, tmp_path: Path) -> None:
+    files = nifti_case(tmp_path / "case", head)
+    out = tmp_path / "out.nii.gz"
+    text = refused(segment_sequences(files, out, CONFIG))
+    assert "models suit: " in text and "unet-tiny" in text and "--model" in text
+    (*_, line) = segment_sequences(files, out, configured(MODELS, studies=[{"name": "one", "model": "unet-tiny"}]))
+    assert "by unet-tiny" in line
+    rules = [{"name": "CT", "model": None}, {"name": "MR", "model": "mobilenetv2-unet-flair"}]
+    (line,) = segment_path(files["FLAIR"], out, configured(TINY.parent, rules=rules))
+    assert "by mobilenetv2-unet-flair" in line
+    assert "2 models suit" in refused(segment_path(files["FLAIR"], out, configured(TINY.parent, rules=[])))
+
+
+def configured(models_dir: Path, **sections: object) -> NodeConfig:
+    return parse_config({"segmenter": {"models_dir": str(models_dir), "threads": 1}, **sections})
 
 
 def test_triage_of_a_single_series_goes_into_its_report(study: Path, tmp_path: Path) -> None:
