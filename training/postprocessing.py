@@ -7,13 +7,16 @@ Shape legend: L outputs, S slices, H rows, W columns.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neuroscan_core.domain.errors import ConfigurationError
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.pipeline.postprocess import remove_small_tumours
 from training.regions import labels_from_regions
@@ -48,6 +51,22 @@ class Postprocessing:
     def from_mapping(cls, content: Mapping[str, Any]) -> Postprocessing:
         """Read what `asdict` wrote."""
         return cls(float(content["threshold"]), float(content["min_component_ml"]))
+
+    @classmethod
+    def read(cls, path: Path) -> Postprocessing:
+        """Read the `postprocessing.json` of an evaluation.
+
+        Raises
+        ------
+        ConfigurationError
+            It cannot be read.
+        """
+        try:
+            return cls.from_mapping(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise ConfigurationError(
+                f"Cannot read {path}: {exc}.", remedy="Give postprocessing.json as `test --choose` writes it."
+            ) from exc
 
     def apply(self, probabilities_LSHW: Probabilities, kind: ModelKind, voxel_ml: float) -> Labels:
         """Return the label map of a volume, shape (S, H, W)."""

@@ -47,6 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if exc.remedy:
             print(f"  {exc.remedy}", file=sys.stderr)
         return 1
+    except OSError as exc:
+        print(f"{arguments.command}: {exc.strerror or exc}: {exc.filename or ''}", file=sys.stderr)
+        print("  Check the path, its permissions and the room on the disk.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{arguments.command}: interrupted", file=sys.stderr)
+        return 130
     return status
 
 

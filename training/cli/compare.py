@@ -69,17 +69,20 @@ def _add_scores(arguments: argparse.Namespace, rows) -> None:  # type: ignore[no
     from functools import cache
 
     from training.cli.common import open_view
+    from training.cli.test import split_of_bundle
     from training.compare.study import add_scores
     from training.evaluate.model import DEFAULT_SPLITS
 
-    @cache
-    def opened(view: str):  # type: ignore[no-untyped-def]
-        return open_view(view, arguments.data, arguments.cache, arguments.split or DEFAULT_SPLITS[view])
+    opened = cache(lambda view, split: open_view(view, arguments.data, arguments.cache, split))
 
-    def cases_of(view: str, part: str):  # type: ignore[no-untyped-def]
-        arrays, split = opened(view)
-        return arrays, arrays.select(split.parts[part])
+    def score(row, part: str) -> None:  # type: ignore[no-untyped-def]
+        def cases_of(view: str, part: str):  # type: ignore[no-untyped-def]
+            of_training = split_of_bundle(row.candidate.folder)
+            arrays, split = opened(view, arguments.split or of_training or DEFAULT_SPLITS[view])
+            return arrays, arrays.select(split.parts[part])
+
+        add_scores(row, part, cases_of, tta=not arguments.no_tta)
 
     for row in rows:
         for part in arguments.part:
-            add_scores(row, part, cases_of, tta=not arguments.no_tta)
+            score(row, part)

@@ -23,7 +23,10 @@ Choose threshold and postprocessing on validation patients, export with them, an
   python -m training export --weights RUN/best.pt --bundle BUNDLE --postprocessing RUN/eval/postprocessing.json
   python -m training test --bundle BUNDLE --data DATA --cache CACHE --part test --tta --out RUN/eval
 
-The ONNX file of a bundle is what is evaluated. A data set that training never saw (--run or --split say what it saw):
+The ONNX file of a bundle is what is evaluated, with the threshold of its card; a run takes what was chosen before by
+--postprocessing RUN/eval/postprocessing.json. Without --split, the split is that of the training.
+
+A data set that training never saw (the card, --run or --split say what it saw):
 
   python -m training test --bundle BUNDLE --run RUN --data DATA --cache CACHE --external brats --out RUN/eval
 
@@ -43,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser, required=False, threads=1)
     parser.add_argument("--part", choices=("train", "val", "test"), default="val", help="part of the split")
     parser.add_argument("--external", metavar="DATASET", help="all cases of a data set that training never saw")
-    parser.add_argument("--choose", action="store_true", help="choose threshold and smallest part (val only)")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--choose", action="store_true", help="choose threshold and smallest part (val only)")
+    chosen.add_argument(
+        "--postprocessing", type=Path, metavar="FILE", help="what --choose wrote (default: the card's; of a run: 0.5)"
+    )
     parser.add_argument("--tta", action="store_true", help="with test-time augmentation too, and what it costs")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for JSON and CSV")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="folder for pictures of the worst cases")
@@ -62,12 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.choose:
         require_validation("an external set" if arguments.external else arguments.part)
-    model = open_model(arguments)
+    model = _with_postprocessing(open_model(arguments), arguments.postprocessing)
     cache, split = open_split(arguments, model)
     cases, part = cases_to_test(arguments, cache, split, console)
     results = evaluate_model(
         model, cache, cases, part, choose=arguments.choose, tta=arguments.tta, pictures=arguments.pictures
     )
+    results["split"] = split.name
     print_results(results, console)
     if arguments.out is not None:
         for path in write_results(results, arguments.out):
@@ -112,13 +120,53 @@ def open_model(arguments: argparse.Namespace) -> Model:
     return open_run(arguments.run, max(arguments.threads, 1))
 
 
+def _with_postprocessing(model: Model, path: Path | None) -> Model:
+    from dataclasses import replace
+
+    from training.postprocessing import Postprocessing
+
+    return model if path is None else replace(model, postprocessing=Postprocessing.read(path))
+
+
 def open_split(arguments: argparse.Namespace, model: Model) -> tuple[ArrayCache, Split]:
-    """Open the data that feeds a model, and the split: the one named, else the run's, else that of the data."""
+    """Open the data that feeds a model, and the split: the one named, else that of the training, else of the data."""
     from training.cli.common import open_view
     from training.evaluate.model import DEFAULT_SPLITS
 
-    name = arguments.split or split_of_run(arguments.run) or DEFAULT_SPLITS[model.view]
+    name = arguments.split or split_of_training(arguments) or DEFAULT_SPLITS[model.view]
     return open_view(model.view, arguments.data, arguments.cache, name)
+
+
+def split_of_training(arguments: argparse.Namespace) -> str:
+    """Return the split that run or bundle say they were trained with; empty where neither says one."""
+    return split_of_run(arguments.run) or split_of_bundle(arguments.bundle)
+
+
+def split_of_bundle(folder: Path | None) -> str:
+    """Return the split that a bundle's card names; empty where it names none.
+
+    Raises
+    ------
+    ConfigurationError
+        It is not a committed one: any other would put cases of the training into the test.
+    """
+    from neuroscan_core.domain.errors import ConfigurationError
+    from neuroscan_core.inference.bundle import load_bundle
+    from training.cli.common import find_split
+
+    if folder is None:
+        return ""
+    name = str((load_bundle(folder).card.raw.get("training") or {}).get("split") or "")
+    if not name:
+        return ""
+    try:
+        find_split(name)
+    except ConfigurationError as exc:
+        raise ConfigurationError(
+            f"{folder} was trained with the split {name!r}, which is not a committed one.",
+            remedy="Give the file of that split by --split: with another one, cases of the training would be tested.",
+        ) from exc
+    return name
 
 
 def split_of_run(run: Path | None) -> str:
@@ -146,7 +194,7 @@ def cases_to_test(
 
     if not arguments.external:
         return cache.select(split.parts[arguments.part]), arguments.part
-    if not arguments.split and not split_of_run(arguments.run):
+    if not arguments.split and not split_of_training(arguments):
         raise NotExternal(
             "Nothing says what the network was trained on, so no data set can be called external to it.",
             remedy="Give the run's folder by --run, or the split it was trained with by --split.",

@@ -13,6 +13,7 @@ from rich.console import Console
 from neuroscan_core.domain.model_card import ModelKind
 from training.data.cache import ArrayCache, CachedCase
 from training.evaluate.choice import require_validation
+from training.evaluate.errors import EvaluationRefused
 from training.evaluate.model import Model, PredictionStore, open_bundle
 from training.evaluate.pictures import evaluate_pictures
 from training.evaluate.report import write_results
@@ -47,11 +48,16 @@ def evaluate_model(
     Raises
     ------
     EvaluationRefused
-        If a choice is asked for on anything but validation cases, or there are no cases.
+        If a choice is asked for on anything but validation cases or for a classifier, or there are no cases.
     """
     if choose:
         require_validation(part)
     if model.kind is ModelKind.CLASSIFIER:
+        if choose or pictures is not None:
+            raise EvaluationRefused(
+                "A classifier has no threshold and no masks: nothing to choose, no pictures of worst patients.",
+                remedy="Leave --choose and --pictures out.",
+            )
         return evaluate_pictures(model, cache, cases, part, tta=tta).as_dict()
     with tempfile.TemporaryDirectory(prefix="predictions-") as folder:
         store = PredictionStore(model, cache, Path(folder))

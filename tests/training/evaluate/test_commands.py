@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
 pytest.importorskip("monai", reason="the `training` extra is not installed", exc_type=ImportError)
@@ -77,6 +79,33 @@ def test_nothing_is_external_to_a_network_of_unknown_training(world, capsys):
     at = command.index("--split")
     assert main([*command[:at], *command[at + 2 :]]) == 1
     assert "Nothing says what the network was trained on" in capsys.readouterr().err
+
+
+def test_what_was_chosen_on_validation_patients_is_used_and_the_split_is_told(world, tmp_path):
+    chosen = {"threshold": 0.35, "min_component_ml": 0.25}
+    (tmp_path / "postprocessing.json").write_text(json.dumps(chosen))
+    more = ("--part", "test", "--postprocessing", str(tmp_path / "postprocessing.json"), "--out", str(tmp_path))
+    assert main(arguments(world, "test", "--bundle", str(world / "bundle"), *more)) == 0
+    results = json.loads((tmp_path / "test.json").read_text())
+    assert results["postprocessing"] == chosen
+    assert results["split"] == "tiny"
+
+
+def test_a_choice_that_cannot_be_read_is_refused(world, tmp_path, capsys):
+    more = ("--postprocessing", str(tmp_path / "none.json"))
+    assert main(arguments(world, "test", "--bundle", str(world / "bundle"), *more)) == 1
+    assert "none.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("test",), ("audit", "--out", "audit.html")])
+def test_a_network_of_another_split_is_not_tested_on_the_split_of_the_data(command, world, tmp_path, capsys):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(world / "bundle", bundle)
+    card = yaml.safe_load((bundle / "model.yaml").read_text())
+    (bundle / "model.yaml").write_text(yaml.safe_dump(card | {"training": {"split": "mine"}}))
+    data = ("--data", str(world / "data"), "--cache", str(world / "cache"))
+    assert main([*command, *data, "--bundle", str(bundle)]) == 1
+    assert "trained with the split 'mine'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["test", "audit"])

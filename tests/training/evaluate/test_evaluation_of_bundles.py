@@ -96,6 +96,12 @@ def test_files_hold_what_was_measured_and_what_was_chosen(tmp_path):
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 4
 
 
+@pytest.mark.parametrize("more", [{"choose": True}, {"pictures": "folder"}])
+def test_what_a_classifier_does_not_have_is_refused(more, tmp_path):
+    with pytest.raises(EvaluationRefused, match="no threshold and no masks"):
+        evaluate("classifier", tmp_path, **more)
+
+
 def test_nothing_chosen_leaves_no_file_of_choices(tmp_path):
     evaluate("slice25d", tmp_path, out=tmp_path / "out")
     assert not (tmp_path / "out" / "postprocessing.json").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from tests.training.fit.caches import tiny_cache
 from training.cli import COMMANDS, main
 from training.cli.common import find_split
 
@@ -43,6 +44,23 @@ def test_a_mistake_is_said_with_what_to_do_and_no_traceback(arguments, said, cap
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_a_file_that_cannot_be_written_is_named_without_a_traceback(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("training.cli.common.open_view", lambda *arguments: tiny_cache("multimodal2d"))
+    run = tmp_path / "run"
+    run.write_text("a file where the folder is to be")
+    assert main(["fit", "experiment=unet-brats-cpu", "--data", "d", "--cache", "c", "--run", str(run)]) == 1
+    assert f"fit: File exists: {run}" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_training_is_said_in_a_line(monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.cli.common.open_view", interrupted)
+    assert main(["fit", "experiment=unet-brats-cpu", "--data", "d", "--cache", "c", "--run", "r"]) == 130
+    assert capsys.readouterr().err == "fit: interrupted\n"
 
 
 def test_an_option_that_does_not_exist_is_refused(capsys):
