@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.inference.bundle import Bundle, find_bundles
 from neuroscan_core.offline import segment_volume
-from neuroscan_core.pipeline.classify import classify_volume
+from neuroscan_core.pipeline.classify import classify_volume, with_opinion
 from neuroscan_core.pipeline.study import STUDY_KINDS
 from neuroscan_core.ports import InferenceEngine
 
@@ -168,7 +167,8 @@ def _segment_series(
     volume = series.require_volume()
     segmentation = segment_volume(volume, engine)
     if classifier is not None:
-        segmentation = replace(segmentation, triage=classify_volume(volume, classifier, segmentation))
+        alone, judge = segmentation, classifier
+        segmentation = with_opinion(alone, judge.card.name, lambda: classify_volume(volume, judge, alone))
     headers = SourceHeaders(lambda _: series.headers)
     completed = SeriesCompleted(
         series.series_instance_uid, 0, manifest=volume.keys, geometry=volume.geometry, version=VERSION, reason="object",

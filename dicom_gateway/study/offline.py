@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -23,6 +23,7 @@ from neuroscan_core.domain.errors import ConfigurationError, RejectionCode, Seri
 from neuroscan_core.domain.events import SegmentationReady, SeriesCompleted
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.domain.study import StudyVolume
+from neuroscan_core.pipeline.classify import with_opinion
 from neuroscan_core.pipeline.sliding import Progress, no_progress
 from neuroscan_core.pipeline.study import bring_together, classify_study, match_series, segment_study
 from neuroscan_core.ports import InferenceEngine
@@ -182,7 +183,8 @@ def _segment_one(
     volume = study.volume()
     segmentation = segment_study(volume, engine, progress=progress, warnings=study.warnings)
     if classifier is not None:
-        segmentation = replace(segmentation, triage=classify_study(volume, classifier, segmentation))
+        alone, judge = segmentation, classifier
+        segmentation = with_opinion(alone, judge.card.name, lambda: classify_study(volume, judge, alone))
     reference = study.series[study.reference]
     card = engine.card
     uid = job_uid(study.study_instance_uid, card.name)

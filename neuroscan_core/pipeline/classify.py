@@ -13,25 +13,48 @@ Shape legend: N pictures, D slices towards the head, H, W rows and columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from neuroscan_core.domain.errors import ModelError, SeriesRejection
 from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation, Triage
 from neuroscan_core.domain.volume import Volume
+from neuroscan_core.log import get_logger
 from neuroscan_core.pipeline.orientation import CanonicalView
 from neuroscan_core.pipeline.picture import picture_from_slice
 from neuroscan_core.pipeline.suitability import axial_grid
 from neuroscan_core.ports import InferenceEngine
+
+log = get_logger(__name__)
 
 NUM_LARGEST = 5
 NUM_MIDDLE = 4
 # Between these shares of the head's height, from below, lie the slices that show most of the brain.
 MIDDLE = (0.45, 0.8)
 HEAD_SHARE = 0.88  # of the picture's side; median of 240 pictures for training
+
+
+def with_opinion(segmentation: Segmentation, model: str, judge: Callable[[], Triage]) -> Segmentation:
+    """Put a classifier's opinion beside a segmentation; one that cannot be had costs a warning, not the segmentation.
+
+    Parameters
+    ----------
+    model : str
+        Name of the classifier.
+    judge : callable
+        Opens and asks it.
+    """
+    try:
+        return replace(segmentation, triage=judge())
+    except (ModelError, SeriesRejection) as exc:
+        log.warning("a classifier gives no opinion", model=model, reason=str(exc))
+        why = exc.message if isinstance(exc, SeriesRejection) else "it could not be executed."
+        return replace(segmentation, warnings=(*segmentation.warnings, f"There is no opinion of {model}: {why}"))
 
 
 def classify_volume(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from neuroscan_core.domain.errors import RejectionCode
+from neuroscan_core.domain.errors import RejectionCode, SeriesRejection
 from neuroscan_core.domain.events import SegmentationFailed, SeriesCompleted, SeriesOpened, SliceReceived
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
-from neuroscan_core.domain.segmentation import Segmentation
+from neuroscan_core.domain.segmentation import Segmentation, Triage
 from neuroscan_core.domain.volume import FrameKey, Volume
-from neuroscan_core.pipeline.classify import classify_volume
+from neuroscan_core.pipeline.classify import classify_volume, with_opinion
 from neuroscan_core.pipeline.streaming import StreamingSegmenter, Window
 from neuroscan_core.ports import InferenceEngine
 
@@ -100,13 +99,19 @@ class SeriesWork:
         self._pixels.clear()
 
     def result(self, classifier: InferenceEngine | None) -> Segmentation:
-        """The segmentation, with the opinion of a classifier where the series asks for one and there is one."""
+        """The segmentation, with the opinion of a classifier where the series asks for one."""
         assert self._segmenter is not None
         found = self._segmenter.result()
-        if not self.opened.triage or classifier is None or classifier.card.kind is not ModelKind.CLASSIFIER:
+        if not self.opened.triage:
             return found
-        volume = Volume(found.geometry, found.keys, np.stack([self._pixels[key] for key in found.keys]))
-        return replace(found, triage=classify_volume(volume, classifier, found))
+
+        def judge() -> Triage:
+            if classifier is None or classifier.card.kind is not ModelKind.CLASSIFIER:
+                raise SeriesRejection(RejectionCode.NO_RULE, "The segmentation service has no such classifier.")
+            volume = Volume(found.geometry, found.keys, np.stack([self._pixels[key] for key in found.keys]))
+            return classify_volume(volume, classifier, found)
+
+        return with_opinion(found, self.opened.triage, judge)
 
     @property
     def failure(self) -> SegmentationFailed | None:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +22,11 @@ from neuroscan_core.domain.errors import BusError, ModelError, RejectionCode, Re
 from neuroscan_core.domain.events import SegmentationFailed, SegmentationReady, StudyReady, StudySource
 from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.domain.requests import ReplaySeries
-from neuroscan_core.domain.segmentation import ModelIdentity
+from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation, Triage
+from neuroscan_core.domain.study import StudyVolume
 from neuroscan_core.domain.volume import FrameKey, Volume
 from neuroscan_core.log import get_logger, series_context
+from neuroscan_core.pipeline.classify import with_opinion
 from neuroscan_core.pipeline.study import STUDY_KINDS, bring_together, classify_study, segment_study
 from neuroscan_core.ports import InferenceEngine, MessageBus
 from neuroscan_core.service.models import ModelSource
@@ -173,14 +174,19 @@ class StudySegmenter:
 
         segmentation = segment_study(together, engine, progress=progress, warnings=study.warnings, batch=1)
         if study.triage:
-            classifier = self._engine(study.triage, (ModelKind.CLASSIFIER,))
-            segmentation = replace(segmentation, triage=classify_study(together, classifier, segmentation))
+            segmentation = self._judged(segmentation, study.triage, together)
         now_s = time.monotonic()
         log.info("study is segmented", version=study.version, fetch_s=round(fetched_s - began_s, 2),
                  segment_s=round(now_s - fetched_s, 2))  # fmt: skip
         card = engine.card
         identity = ModelIdentity(card.name, card.version, card.onnx_sha256, engine.name)
         return SegmentationReady(study.series_instance_uid, study.version, segmentation, identity)
+
+    def _judged(self, segmentation: Segmentation, classifier: str, study: StudyVolume) -> Segmentation:
+        def judge() -> Triage:
+            return classify_study(study, self._engine(classifier, (ModelKind.CLASSIFIER,)), segmentation)
+
+        return with_opinion(segmentation, classifier, judge)
 
     def _engine(self, model: str, kinds: tuple[ModelKind, ...]) -> InferenceEngine:
         """Engine of a model, opened in this thread when it is needed first, so that its threads give way, too."""

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from neuroscan_core.domain.errors import EngineUnavailable, RejectionCode, SeriesRejection
 from neuroscan_core.domain.geometry import StackGeometry
-from neuroscan_core.domain.segmentation import Segmentation
+from neuroscan_core.domain.segmentation import Segmentation, Triage
 from neuroscan_core.domain.volume import Volume
-from neuroscan_core.pipeline.classify import chosen_slices, classify_volume
+from neuroscan_core.pipeline.classify import chosen_slices, classify_volume, with_opinion
 from neuroscan_core.pipeline.orientation import CanonicalView
 from tests.pipeline.cards import CLASSIFIER
 from tests.pipeline.stacks import FEET_UP, SAGITTAL
@@ -41,6 +42,23 @@ def volume(stack: StackGeometry) -> Volume:
 
 def found(stack: StackGeometry) -> Segmentation:
     return Segmentation(stack, study(stack).keys, truth(stack), ())
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (EngineUnavailable("CUDA failed on 10.0.0.7."), "it could not be executed."),
+        (SeriesRejection(RejectionCode.UNSUPPORTED_PLANE, "Too coarse."), "Too coarse."),
+    ],
+)
+def test_an_opinion_that_cannot_be_had_costs_a_warning_only(failure: Exception, reason: str) -> None:
+    def judge() -> Triage:
+        raise failure
+
+    alone = found(geometry())
+    result = with_opinion(alone, "judge", judge)
+    assert result.triage is None and result.labels_kji is alone.labels_kji
+    assert result.warnings == (f"There is no opinion of judge: {reason}",)
 
 
 def test_slices_with_most_tumour_are_looked_at() -> None:

@@ -15,6 +15,7 @@ from neuroscan_core.domain.events import (
     SegmentationFailed,
     SegmentationReady,
     SeriesCompleted,
+    SeriesOpened,
     SeriesRejected,
 )
 from neuroscan_core.domain.requests import GetSegmenterHealth, ReplayMasks
@@ -60,6 +61,19 @@ def test_a_series_becomes_masks_and_the_result_of_the_batch(world: World, order_
     assert {mask.key for mask in masks} == set(volume.keys)
     assert [mask.sequence for mask in replayed] == [mask.sequence for mask in masks]
     assert sum(isinstance(event, SegmentationReady) for event in published) == 1
+
+
+def test_a_classifier_that_is_not_there_costs_a_warning_and_not_the_series(world: World) -> None:
+    opened, *others = events_of(UID, head())
+    assert isinstance(opened, SeriesOpened)
+    with world.service():
+        world.gateway.tell(replace(opened, triage="nobody"), *others)
+        world.gateway.wait_for(num_results=1)
+    (result,) = world.gateway.results
+    assert not result.segmentation.is_empty and result.segmentation.triage is None
+    assert result.segmentation.warnings == (
+        "There is no opinion of nobody: The segmentation service has no such classifier.",
+    )
 
 
 def test_masks_are_published_before_the_series_is_complete(world: World) -> None:

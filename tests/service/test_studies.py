@@ -123,6 +123,15 @@ def test_a_study_becomes_the_result_that_the_same_volumes_have_offline(
     assert (result.version, result.model.name) == (1, model)
 
 
+def test_a_classifier_that_cannot_be_asked_costs_a_warning_and_not_the_study(bench: Bench) -> None:
+    bench.segmenter.take(study(triage="nobody"))
+    bench.wait_for(1)
+    (result,) = bench.outcomes
+    assert isinstance(result, SegmentationReady)
+    assert not result.segmentation.is_empty and result.segmentation.triage is None
+    assert "There is no opinion of nobody" in result.segmentation.warnings[-1]
+
+
 def test_a_newer_version_takes_the_place_of_the_one_in_hand(bench: Bench) -> None:
     is_asked, may_go = threading.Event(), threading.Event()
 
