@@ -8,16 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from neuroscan_core.domain.model_card import ModelKind
-from training.data.cases import BRATS, LGG
+from training.data.cases import BRATS, LGG, SPLIT_OF_VIEW, VIEW_OF_KIND
 from training.data.splits import PARTS, Split
 
 SET_NAMES = {LGG: "LGG Segmentation Dataset", BRATS: "BraTS 2018/2021", "pictures": "Brain Tumor MRI Dataset"}
-SPLITS = {
-    ModelKind.SLICE25D: "flair-v1",
-    ModelKind.MULTIMODAL2D: "brats-v1",
-    ModelKind.VOLUME3D: "brats-v1",
-    ModelKind.CLASSIFIER: "pictures-v1",
-}
+SPLITS = {kind: SPLIT_OF_VIEW[VIEW_OF_KIND[kind.value]] for kind in ModelKind}
 TASKS = {
     ModelKind.SLICE25D: "Whole-tumour segmentation in FLAIR MR images of the brain",
     ModelKind.MULTIMODAL2D: "Segmentation of glioma (necrotic core, oedema, enhancing tumour) in brain MR slices",

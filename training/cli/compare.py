@@ -71,14 +71,14 @@ def _add_scores(arguments: argparse.Namespace, rows) -> None:  # type: ignore[no
     from training.cli.common import open_view
     from training.cli.test import split_of_bundle
     from training.compare.study import add_scores
-    from training.evaluate.model import DEFAULT_SPLITS
+    from training.data.cases import SPLIT_OF_VIEW
 
     opened = cache(lambda view, split: open_view(view, arguments.data, arguments.cache, split))
 
     def score(row, part: str) -> None:  # type: ignore[no-untyped-def]
         def cases_of(view: str, part: str):  # type: ignore[no-untyped-def]
             of_training = split_of_bundle(row.candidate.folder)
-            arrays, split = opened(view, arguments.split or of_training or DEFAULT_SPLITS[view])
+            arrays, split = opened(view, arguments.split or of_training or SPLIT_OF_VIEW[view])
             return arrays, arrays.select(split.parts[part])
 
         add_scores(row, part, cases_of, tta=not arguments.no_tta)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from training.data.cases import SPLIT_OF_VIEW
+
 HELP = "cache the data as arrays and check the splits; goes on where it was ended"
 EPILOG = """\
 DATA holds folders of any of these layouts; each is found by what it holds:
@@ -22,8 +24,6 @@ DATA holds folders of any of these layouts; each is found by what it holds:
 The cache's folder is named after the contents of the files: changed data makes a new one. Killed at any point, the
 same command goes on with the case that was under way.
 """
-#: View -> the committed split that belongs to it.
-SPLITS = {"flair": "flair-v1", "multimodal": "brats-v1", "pictures": "pictures-v1"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = EPILOG
     add_data_arguments(parser)
-    parser.add_argument("--view", choices=[*SPLITS, "all"], default="all", help="what to cache (default: all)")
+    parser.add_argument("--view", choices=[*SPLIT_OF_VIEW, "all"], default="all", help="what to cache (default: all)")
     parser.add_argument("--new-split", action="store_true", help="divide the view anew and write it to --split FILE")
 
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.new_split and (arguments.view == "all" or not arguments.split):
         raise ConfigurationError("--new-split needs one --view and --split FILE to write to.")
     cases = find_cases(arguments.data)
-    views = [view for view in SPLITS if arguments.view in (view, "all")]
+    views = [view for view in SPLIT_OF_VIEW if arguments.view in (view, "all")]
     if arguments.view == "all":
         views = [view for view in views if any(case.offers(view) for case in cases)]
     console = Console()
@@ -88,7 +88,7 @@ def _split(view: str, cache, cases, arguments: argparse.Namespace) -> tuple[str,
         path = Path(arguments.split)
         save_split(make_new_split(cache, path.stem), path)
     given = arguments.split is not None and (arguments.new_split or arguments.view != "all")
-    split = load_split(find_split(arguments.split if given else SPLITS[view]))
+    split = load_split(find_split(arguments.split if given else SPLIT_OF_VIEW[view]))
     known = {case.name for case in cache.cases}
     placed = [name for names in split.parts.values() for name in names]
     if not given and not known & set(placed):

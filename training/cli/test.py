@@ -131,9 +131,9 @@ def _with_postprocessing(model: Model, path: Path | None) -> Model:
 def open_split(arguments: argparse.Namespace, model: Model) -> tuple[ArrayCache, Split]:
     """Open the data that feeds a model, and the split: the one named, else that of the training, else of the data."""
     from training.cli.common import open_view
-    from training.evaluate.model import DEFAULT_SPLITS
+    from training.data.cases import SPLIT_OF_VIEW
 
-    name = arguments.split or split_of_training(arguments) or DEFAULT_SPLITS[model.view]
+    name = arguments.split or split_of_training(arguments) or SPLIT_OF_VIEW[model.view]
     return open_view(model.view, arguments.data, arguments.cache, name)
 
 

@@ -28,11 +28,11 @@ from neuroscan_core.pipeline.normalise import normalise_volume
 from neuroscan_core.pipeline.picture import picture_from_slice
 from training.data.cache import ArrayCache, CachedCase
 from training.data.sampling import Patch, Window, load_batch
+from training.regions import REGIONS
 
 Batch = dict[str, Tensor]
-#: WT, TC, ET: labels of each region, in the order of the output channels.
-REGION_LABELS = ((1, 2, 3), (1, 3), (3,))
-_REGION_TABLES = [np.isin(np.arange(4), labels).astype(np.float32) for labels in REGION_LABELS]
+#: In the order of the output channels.
+_REGION_TABLES = [np.isin(np.arange(4), labels).astype(np.float32) for labels in REGIONS.values()]
 
 
 class BatchReader(Protocol):

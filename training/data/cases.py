@@ -7,6 +7,7 @@ Where its files lie and how they are read is the business of its reader in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,10 @@ VIEW_OF_KIND = {
     "volume3d": "multimodal",
     "classifier": "pictures",
 }
+
+#: View of the data -> the committed split that belongs to it.
+SPLIT_OF_VIEW = {"flair": "flair-v1", "multimodal": "brats-v1", "pictures": "pictures-v1"}
+_BRATS_WITH_TIME_POINT = re.compile(r"brats1[789]_.+_\d+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, order=True)
@@ -69,7 +74,7 @@ class Case:
             return self.patient_id
         if self.dataset == LGG:
             return "_".join(self.name.split("_")[:3])
-        if self.name.startswith("Brats18_"):
+        if _BRATS_WITH_TIME_POINT.match(self.name):  # Brats18_TCIA10_103_1, the same in 2017 and 2019
             return self.name.rsplit("_", 1)[0]
         if self.name.startswith("BraTS-"):  # BraTS-GLI-00005-000: the last number is the time point
             return self.name.rsplit("-", 1)[0]

@@ -22,6 +22,7 @@ __all__ = ["VIEW_OF_KIND", "NeuroScanData"]
 
 DEFAULT_PATCH = (64, 64, 64)
 DEFAULT_PICTURE = 224
+SPACING_TOLERANCE_MM = 0.1
 
 
 class NeuroScanData(lightning.LightningDataModule):
@@ -52,7 +53,8 @@ class NeuroScanData(lightning.LightningDataModule):
     Raises
     ------
     DataError
-        If view and kind do not belong together, or the split names cases that are not in the cache.
+        If view and kind do not belong together, or the split names cases that are not in the cache; as soon as
+        batches are asked for, if training cases of a 3D network are not at 1 mm.
     """
 
     def __init__(
@@ -108,9 +110,24 @@ class NeuroScanData(lightning.LightningDataModule):
             return SliceSampler(*common), SliceReader(self.cache, cases)
         if self.kind == "classifier":
             return PictureSampler(*common), PictureReader(self.cache, self.picture_size)
+        _check_spacing(cases)
         step = _step(self.spacing_mm)
         size_SHW = tuple(step * length for length in self.patch_DHW)
         return PatchSampler(*common, size_SHW), PatchReader(self.cache, size_SHW, step)  # type: ignore[arg-type]
+
+
+def _check_spacing(cases: Sequence[CachedCase]) -> None:
+    other = [case.name for case in cases if not all(_is_about_1_mm(mm) for mm in case.spacing_mm)]
+    if other:
+        raise DataError(
+            f"{len(other)} training cases of a 3D network are not cached at 1 mm: {', '.join(other[:5])}.",
+            remedy="Resample them to 1 mm first, or train with a split without them.",
+        )
+
+
+def _is_about_1_mm(spacing_mm: float) -> bool:
+    # A source that does not state its spacing is taken for 1 mm, as in validation.
+    return spacing_mm == 0.0 or abs(spacing_mm - 1.0) <= SPACING_TOLERANCE_MM
 
 
 def _as_int(size: int | Sequence[int]) -> int:

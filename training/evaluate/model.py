@@ -16,18 +16,11 @@ import numpy.typing as npt
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.inference.bundle import load_bundle
 from training.data.cache import ArrayCache, CachedCase
-from training.data.cases import CLASSES
+from training.data.cases import CLASSES, VIEW_OF_KIND
 from training.evaluate.patient import voxel_ml
 from training.inference import CaseOptions, Predictor, onnx_predictor, predict_case, predict_pictures, torch_predictor
 from training.postprocessing import Labels, Postprocessing, Probabilities
 
-VIEWS = {
-    ModelKind.SLICE25D: "flair",
-    ModelKind.MULTIMODAL2D: "multimodal",
-    ModelKind.VOLUME3D: "multimodal",
-    ModelKind.CLASSIFIER: "pictures",
-}
-DEFAULT_SPLITS = {"flair": "flair-v1", "multimodal": "brats-v1", "pictures": "pictures-v1"}
 TTA_VIEWS = "identity, horizontal flip, vertical flip"
 
 
@@ -66,7 +59,7 @@ class Model:
     @property
     def view(self) -> str:
         """View of the data that feeds it."""
-        return VIEWS[self.kind]
+        return VIEW_OF_KIND[self.kind.value]
 
     def with_predictor(self, predict: Predictor, executed_by: str) -> Model:
         """Return the same network, executed by something else."""

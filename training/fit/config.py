@@ -10,16 +10,11 @@ from typing import Any
 
 from neuroscan_core.domain.errors import ConfigurationError
 from neuroscan_core.domain.model_card import ModelKind
+from training.data.cases import VIEW_OF_KIND
 
 SCHEDULES = ("cosine", "plateau", "constant")
 OPTIMISERS = ("adam", "adamw", "sgd")
 LOGGERS = ("mlflow", "wandb", "none")
-VIEWS = {
-    ModelKind.SLICE25D: "flair",
-    ModelKind.MULTIMODAL2D: "multimodal",
-    ModelKind.VOLUME3D: "multimodal",
-    ModelKind.CLASSIFIER: "pictures",
-}
 
 
 @dataclass
@@ -206,7 +201,7 @@ class FitConfig:
     @property
     def view(self) -> str:
         """The view of the cache that this kind is trained on."""
-        return VIEWS[self.model_kind]
+        return VIEW_OF_KIND[self.kind]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, nested."""

@@ -163,7 +163,8 @@ def build_trainer(
         devices=settings.devices,
         strategy=settings.strategy,
         precision=settings.precision,  # type: ignore[arg-type]  # checked by Lightning
-        deterministic=settings.deterministic,
+        # On a GPU some layers (nanmedian, cross-entropy of images, trilinear) have no deterministic form: they warn.
+        deterministic="warn" if settings.deterministic else False,
         max_epochs=-1,
         gradient_clip_val=config.optimiser.max_gradient_norm or None,
         callbacks=[StopOnSignal(stop), advance, figures, validation, saving, EndOfRun(stop)],

@@ -68,6 +68,8 @@ def load_into(encoder: nn.Module, state: Mapping[str, Tensor], prefix: str) -> N
     wanted = {}
     for key, value in encoder.state_dict().items():
         source = state.get(prefix + key)
+        if source is None and key.endswith(".num_batches_tracked"):
+            source = value  # counts nothing that is used; files of old versions of PyTorch lack it
         if source is None or source.shape != value.shape:
             found = "missing" if source is None else f"of shape {tuple(source.shape)}, not {tuple(value.shape)}"
             raise EncoderMismatch(f"{prefix}{key} is {found}.", remedy="Give weights of this very encoder.")

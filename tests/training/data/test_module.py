@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -136,6 +138,17 @@ def test_a_patch_beyond_the_volume_is_padded_with_what_air_becomes():
     image = next(iter(data.train_dataloader()))["image"]
     air = (0 - 120) / 30
     torch.testing.assert_close(image[:, :, :2], torch.full_like(image[:, :, :2], air))
+
+
+@pytest.mark.parametrize(("spacing_mm", "is_taken"), [(0.0, True), (1.05, True), (3.0, False)])
+def test_volumes_of_other_spacings_are_not_taken_for_1_mm(spacing_mm, is_taken):
+    data = data_of("volume3d")
+    data.train_cases[1] = dataclasses.replace(data.train_cases[1], spacing_mm=(spacing_mm, 1.0, 1.0))
+    if is_taken:
+        assert len(data.train_dataloader())
+        return
+    with pytest.raises(DataError, match="not cached at 1 mm: c1"):
+        data.train_dataloader()
 
 
 def test_validation_cases_are_never_drawn():

@@ -71,4 +71,6 @@ def test_a_quarantined_case_in_use_is_a_leak():
 def test_patient_is_the_name_without_date_or_time_point():
     assert lgg_case("TCGA_CS_4941_19960909").patient == "TCGA_CS_4941"
     assert Case(BRATS, "Brats18_CBICA_ALU_1", Path("x")).patient == "Brats18_CBICA_ALU"
+    assert Case(BRATS, "BraTS19_TMC_06290_2", Path("x")).patient == "BraTS19_TMC_06290"
+    assert Case(BRATS, "BraTS20_Training_006", Path("x")).patient == "BraTS20_Training_006"
     assert Case(BRATS, "BraTS2021_00006", Path("x")).patient == "BraTS2021_00006"

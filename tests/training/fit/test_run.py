@@ -10,6 +10,7 @@ from neuroscan_core.domain.errors import ConfigurationError
 from tests.training.fit.caches import EXPERIMENTS, tiny_cache, tiny_config
 from training.fit.checkpoint import load_checkpoint, save_checkpoint
 from training.fit.history import read_history
+from training.fit.module import FitModule
 from training.fit.run import run_fit
 from training.fit.state import BEST, LAST
 from training.networks import build_network
@@ -52,6 +53,21 @@ def test_two_runs_give_the_same_weights_bit_for_bit(kind, tmp_path):
     for name in ("one", "two"):
         fit(kind, tmp_path / name)
     assert_same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+
+def test_a_layer_without_deterministic_form_warns_and_does_not_end_the_run(tmp_path, monkeypatch):
+    seen = []
+    step = FitModule.training_step
+
+    def spy(self, batch, batch_idx):
+        seen.append(
+            (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+        )
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(FitModule, "training_step", spy)
+    fit("multimodal2d", tmp_path, "schedule.max_steps=1")
+    assert seen == [(True, True)]
 
 
 def test_another_seed_gives_other_weights(tmp_path):
@@ -128,8 +144,6 @@ def test_encoder_weights_that_are_not_there_are_refused(tmp_path):
 
 def test_the_images_grow_with_the_run(tmp_path, monkeypatch):
     sizes = []
-    from training.fit.module import FitModule
-
     step = FitModule.training_step
 
     def spy(self, batch, batch_idx):

@@ -32,6 +32,13 @@ def test_torchvision_file_loads(name, imagenet, tmp_path):
     assert torch.equal(network.features[17].conv[2].weight, imagenet["features.17.conv.2.weight"])
 
 
+def test_file_of_an_old_version_without_counters_loads(imagenet):
+    old = {k: v for k, v in imagenet.items() if not k.endswith("num_batches_tracked")}
+    network = MobileNetV2UNet()
+    network.load_encoder(old)
+    assert torch.equal(network.features[0][0].weight, imagenet["features.0.0.weight"])
+
+
 def test_file_of_a_parallel_run_loads(imagenet, tmp_path):
     wrapped = {"state_dict": {f"module.{k}": v for k, v in imagenet.items()}, "epoch": 3}
     torch.save(wrapped, tmp_path / "checkpoint.pth")
