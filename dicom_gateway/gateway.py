@@ -233,6 +233,8 @@ class Gateway:
                 return Acknowledged(is_new=False)
             is_study = series.kind is RecordKind.STUDY
             completed = self._desk.completed(series) if is_study else self._assembler.completed(series.series_uid)
+            if completed.version != result.version:
+                return Acknowledged(is_new=False)  # a newer version was completed just now
             try:
                 self._write_results(series, completed, result)
             except (StorageError, RequestRefused):
@@ -240,7 +242,10 @@ class Gateway:
             except Exception as error:
                 log.exception("the results of a series cannot be made")
                 sentence = str(error) if isinstance(error, NeuroScanError) else type(error).__name__
-                self._end(series.series_uid, SeriesState.FAILED, "results", f"The results cannot be made: {sentence}")
+                if self._awaiting(series.series_uid, result.version) is not None:
+                    self._end(
+                        series.series_uid, SeriesState.FAILED, "results", f"The results cannot be made: {sentence}"
+                    )
             return Acknowledged()
 
     def _awaiting(self, series_uid: str, version: int) -> SeriesRecord | None:
@@ -271,7 +276,7 @@ class Gateway:
         crashpoints.reach("results.after-write")
         self._commit(series, self._writer.write_rest(completed, result, bundle.card, self._pixels_of, companions))
         crashpoints.reach("results.after-journal")
-        self._journal.advance(series.series_uid, AWAITING_RESULT, SeriesState.SEGMENTED)
+        self._journal.advance(series.series_uid, AWAITING_RESULT, SeriesState.SEGMENTED, version=result.version)
         self._delivery.notify()
 
     def _commit(self, series: SeriesRecord, results: list[ResultRecord]) -> None:

@@ -83,14 +83,19 @@ class JournaledSeries(JournalFile):
         *,
         durable: bool = True,
         finished_at_s: float | None = None,
+        version: int | None = None,
     ) -> bool:
-        """Move a series to `state` (and set when it finished) if it is in one of the `expected`; whether it was."""
+        """Move a series to `state` (and set when it finished) if it is in one of the `expected`; whether it was.
+
+        With `version`, only while that is the newest: a result of an older one must not end the wait for the next.
+        """
         wanted = tuple(expected)
+        marks = ",".join("?" * len(wanted))
         with self._transaction(durable=durable) as connection:
             cursor = connection.execute(
                 "UPDATE series SET state = ?, finished_at_s = COALESCE(?, finished_at_s)"
-                f" WHERE series_uid = ? AND state IN ({','.join('?' * len(wanted))})",
-                (state, finished_at_s, series_uid, *wanted),
+                f" WHERE series_uid = ? AND version = COALESCE(?, version) AND state IN ({marks})",
+                (state, finished_at_s, series_uid, version, *wanted),
             )
         return cursor.rowcount == 1
 

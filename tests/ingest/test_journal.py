@@ -116,3 +116,10 @@ def test_refuses_a_file_that_is_no_journal(tmp_path: Path) -> None:
     path.write_bytes(b"this is not a database, but long enough to be taken for one" * 100)
     with pytest.raises(JournalError, match="cannot be opened"):
         Journal(path)
+
+
+def test_a_result_of_an_older_version_does_not_end_the_wait_for_the_newer(journal: Journal) -> None:
+    journal.add_instance(record("2.1"))
+    journal.record("1.1", state=SeriesState.COMPLETE, version=2)
+    assert not journal.advance("1.1", [SeriesState.COMPLETE], SeriesState.SEGMENTED, version=1)
+    assert journal.advance("1.1", [SeriesState.COMPLETE], SeriesState.SEGMENTED, version=2)
