@@ -57,7 +57,7 @@ class WatchedEngine:
         if self._problem:
             return self._engine.run(image_NCHW)
         try:
-            return self._engine.run(image_NCHW)
+            return _checked(self._engine, image_NCHW)
         except (EngineUnavailable, EngineRefused) as exc:
             failed = self._engine
             self._engine = self._open_reserve()
@@ -72,6 +72,16 @@ class WatchedEngine:
     def _report(self, name: str, reason: str) -> None:
         self._problem = f"{self.card.name} runs on {self.name} instead of {name}: {reason}"
         log.error("another engine serves", model=self.card.name, engine=self.name, instead_of=name, reason=reason)
+
+
+def _checked(engine: InferenceEngine, image_NCHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Logits that are numbers: FP16 may overflow on images unlike the reference, and NaN would read as no finding."""
+    logits = engine.run(image_NCHW)
+    if not np.isfinite(logits).all() and np.isfinite(image_NCHW).all():
+        raise EngineRefused(
+            f"{engine.name} computed values that are no numbers.", remedy="Set segmenter.precision: fp32."
+        )
+    return logits
 
 
 def _close_quietly(engine: InferenceEngine) -> None:

@@ -36,11 +36,12 @@ class NamedEngine:
         self.name = name
         self.failure: Exception | None = None
         self.is_closed = False
+        self.answer = 0.0
 
     def run(self, image_NCHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if self.failure is not None:
             raise self.failure
-        return np.zeros((len(image_NCHW), 1, *image_NCHW.shape[2:]), np.float32)
+        return np.full((len(image_NCHW), 1, *image_NCHW.shape[2:]), self.answer, np.float32)
 
     def close(self) -> None:
         self.is_closed = True
@@ -139,6 +140,18 @@ def test_an_engine_that_fails_while_serving_is_replaced_for_good(failure: Except
     opened[0].failure = None
     engine.run(image)
     assert engine.name == "cpu"
+
+
+def test_an_engine_that_computes_no_numbers_of_an_image_is_replaced() -> None:
+    overflowing = NamedEngine(load_bundle(TINY), "tensorrt-fp16")
+    overflowing.answer = np.nan
+    engine = WatchedEngine(overflowing, lambda: NamedEngine(load_bundle(TINY), "cpu"))
+    image = np.zeros((1, 3, 32, 32), np.float32)
+    engine.run(image * np.nan)
+    assert engine.name == "tensorrt-fp16"  # nothing else could be computed of that
+    assert np.array_equal(engine.run(image), np.zeros((1, 1, 32, 32)))
+    assert (engine.name, overflowing.is_closed) == ("cpu", True)
+    assert "no numbers" in problem(engine)
 
 
 def test_a_reserve_that_fails_is_not_replaced_again() -> None:
