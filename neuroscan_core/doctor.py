@@ -163,13 +163,16 @@ def check_port(subject: str, host: str, port: int, key: str) -> Finding:
 
 
 def check_models(config: NodeConfig) -> Iterable[Finding]:
-    """Whether every bundle is whole (hash, shapes) and computes what its reference says."""
+    """Whether every bundle is whole (hash, shapes), and those that are in use compute what their reference says."""
     from neuroscan_core.inference.bundle import find_bundles
 
     bundles = find_bundles(config.segmenter.models_dir)
     if not bundles:
         yield failure("models", "There is no model bundle.", "Set segmenter.models_dir to a folder that holds one.")
     for name, bundle in bundles.items():
+        if name not in config.models_in_use:
+            yield good("model", f"{name} {bundle.card.version}: hash agrees; no rule and no study names it")
+            continue
         engine = bundle.open_engine(config.segmenter)
         problem = engine.problem if isinstance(engine, ReportsProblem) else ""
         engine.close()

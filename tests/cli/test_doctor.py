@@ -17,6 +17,8 @@ from neuroscan_core.doctor import (
 )
 from neuroscan_core.domain.errors import InvalidBundle
 
+MODELS = Path(__file__).parents[1] / "study" / "models"
+
 
 def test_folder_that_is_open_to_everyone_is_a_warning(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
@@ -59,6 +61,18 @@ def test_damaged_bundle_is_a_failure_not_an_exception(tmp_path: Path) -> None:
 
     [finding] = examine([models])  # type: ignore[list-item]
     assert finding.is_failure and finding.subject == "models"
+
+
+def test_only_models_in_use_are_executed() -> None:
+    config = parse_config({"segmenter": {"models_dir": str(MODELS), "precision": "int8"}, "rules": []})
+    findings = list(check_models(config))  # none has an INT8 file
+    assert {"unet-tiny", "segresnet-tiny", "classifier-tiny"} <= {finding.message.split()[0] for finding in findings}
+    assert all("no rule and no study names it" in finding.message for finding in findings)
+    config = parse_config({
+        "segmenter": {"models_dir": str(MODELS)}, "rules": [], "studies": [{"name": "one", "model": "unet-tiny"}],
+    })  # fmt: skip
+    [used] = [one for one in check_models(config) if "hash and reference agree" in one.message]
+    assert used.message.startswith("unet-tiny")
 
 
 def test_error_of_a_check_becomes_a_finding_with_its_remedy() -> None:
