@@ -150,6 +150,8 @@ class StudySegmenter:
         except Exception as error:
             log.exception("a study could not be segmented")
             outcome = self._failure(study, INTERNAL_ERROR, f"The segmentation failed: {type(error).__name__}.")
+        if isinstance(outcome, SegmentationFailed) and self._stopping.is_set():
+            raise _Stopped  # `stop` does not wait for ever: the engine may have been closed in the middle of it
         self._hand_over(outcome)
 
     def _failure(self, study: StudyReady, code: str, message: str) -> Outcome:

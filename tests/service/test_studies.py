@@ -132,6 +132,33 @@ def test_a_classifier_that_cannot_be_asked_costs_a_warning_and_not_the_study(ben
     assert "There is no opinion of nobody" in result.segmentation.warnings[-1]
 
 
+def test_an_engine_that_is_closed_under_a_study_does_not_fail_the_study(
+    bench: Bench, bundles: dict[str, Bundle]
+) -> None:
+    is_running, is_closed = threading.Event(), threading.Event()
+
+    class Slow:
+        card, name = bundles["unet-tiny"].card, "slow"
+
+        def open_engine(self, _: SegmenterConfig) -> Slow:
+            return self
+
+        def run(self, _: np.ndarray) -> np.ndarray:
+            is_running.set()
+            assert is_closed.wait(PATIENCE_S)
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+        def close(self) -> None:
+            is_closed.set()
+
+    bench.segmenter._bundles = {"unet-tiny": Slow()}
+    bench.segmenter.take(study())
+    assert is_running.wait(PATIENCE_S)
+    bench.segmenter.stop(0.0)
+    bench.segmenter.stop(PATIENCE_S)
+    assert bench.outcomes == []
+
+
 def test_a_newer_version_takes_the_place_of_the_one_in_hand(bench: Bench) -> None:
     is_asked, may_go = threading.Event(), threading.Event()
 
