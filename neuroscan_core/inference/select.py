@@ -49,7 +49,7 @@ def open_engine(
             break
         try:
             return WatchedEngine(openers[name](bundle, config), reserve)
-        except EngineRefused as exc:
+        except (EngineRefused, InvalidBundle) as exc:  # a bundle that is no good at all is refused by the reserve, too
             return WatchedEngine.replaced(name, str(exc), reserve)
         except EngineUnavailable as exc:
             if config.engine != "auto":

@@ -12,7 +12,7 @@ import pytest
 
 from neuroscan_core.bus.memory import InMemoryBus
 from neuroscan_core.config import SegmenterConfig, parse_config
-from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable
+from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable, InvalidBundle
 from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.requests import GetSegmenterHealth
 from neuroscan_core.inference.bundle import Bundle, load_bundle
@@ -113,6 +113,14 @@ def test_an_engine_that_computes_something_else_is_replaced_and_says_so(engine: 
     chosen = choose(engine, tensorrt=WRONG, onnxruntime_cuda=opens("cuda"))
     assert chosen.name == "cpu"
     assert problem(chosen) == "tiny runs on cpu instead of tensorrt: It differs by 0.3."
+
+
+def test_a_damaged_file_that_the_processor_does_not_need_is_no_reason_to_stop() -> None:
+    chosen = choose("tensorrt", tensorrt=fails(InvalidBundle("model.fp16.onnx is missing.")))
+    assert chosen.name == "cpu" and "model.fp16.onnx is missing" in problem(chosen)
+    damaged = fails(InvalidBundle("model.onnx is missing."))
+    with pytest.raises(InvalidBundle):
+        choose("tensorrt", tensorrt=damaged, onnxruntime=damaged)
 
 
 def test_the_processor_itself_has_no_replacement() -> None:

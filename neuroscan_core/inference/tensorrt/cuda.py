@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from neuroscan_core.domain.errors import EngineUnavailable, ModelError
+from neuroscan_core.domain.errors import EngineUnavailable
 
 T = TypeVar("T")
 
@@ -147,8 +147,8 @@ class CudaGraph:
             raise GraphNotRecorded(f"{name} answered {status}.")
 
 
-class GraphNotRecorded(ModelError):
-    """A CUDA graph cannot be recorded or started; the same work runs without it."""
+class GraphNotRecorded(EngineUnavailable):
+    """A CUDA graph cannot be recorded, and the same work runs without it; or not started or freed: the GPU failed."""
 
 
 def load_driver_library() -> Any:

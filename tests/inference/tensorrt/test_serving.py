@@ -10,7 +10,9 @@ import pytest
 
 from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable
 from neuroscan_core.inference.bundle import load_bundle
+from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
 from neuroscan_core.inference.tensorrt.engine import Libraries
+from neuroscan_core.inference.watched import WatchedEngine
 from tests.inference.tensorrt.fake_gpu import FakeLibcuda, Gpu
 from tests.inference.tensorrt.world import Machine
 from tests.inference.tiny_model import TINY
@@ -151,6 +153,22 @@ def test_a_gpu_that_fails_while_serving_is_said_so() -> None:
         machine.gpu.fail_next = "memcpy_htod_async"
         with pytest.raises(EngineUnavailable, match="illegal memory access"):
             engine.run(images(1))
+
+
+@pytest.mark.parametrize("refused", ["cuGraphLaunch", "cuGraphExecDestroy"])
+def test_a_gpu_that_fails_over_a_recording_is_replaced_like_any_other(refused: str) -> None:
+    machine = Machine(None, graphs=True)
+    engine = WatchedEngine(machine.open(), lambda: OnnxRuntimeEngine(load_bundle(TINY), 1))
+    engine.run(images(1))
+    machine.libcuda._refuses = refused  # type: ignore[union-attr]
+    if refused != "cuGraphLaunch":
+        machine.gpu.calls.clear()
+        machine.libcuda.cuGraphLaunch = lambda *_: 700  # type: ignore[union-attr, method-assign]
+    with OnnxRuntimeEngine(load_bundle(TINY), 1) as processor:
+        assert np.array_equal(engine.run(images(1)), processor.run(images(1)))
+    assert engine.name == "onnxruntime-cpu" and "instead of tensorrt" in engine.problem
+    assert machine.gpu.calls[-2:] == ["pop", "detach"]
+    engine.close()
 
 
 def test_a_gpu_that_fails_at_the_end_too_is_left_all_the_same() -> None:
