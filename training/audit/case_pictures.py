@@ -27,7 +27,7 @@ from training.audit.style import (
 )
 from training.data.cache import CachedCase
 from training.data.cases import SEQUENCES
-from training.pictures import TITLES
+from training.evaluate.worst_cases import TITLES
 from training.regions import CLASSES
 
 NUM_ROWS = 6

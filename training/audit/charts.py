@@ -158,7 +158,7 @@ SEGMENTATION: tuple[Chart, ...] = (
         "Mean over the slice, its horizontal and its vertical flip, against the slice alone; and the time of both, "
         "measured in turns.",
         patient_charts.augmentation,
-        "--tta",
+        "no --no-tta",
     ),
     Chart(
         "external",
@@ -246,7 +246,7 @@ PICTURES: tuple[Chart, ...] = (
         "Augmentation at test time",
         "Mean over the picture, its horizontal and its vertical flip, against the picture alone; and the time of both.",
         classifier_charts.augmentation,
-        "--tta",
+        "no --no-tta",
     ),
 )
 

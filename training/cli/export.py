@@ -111,7 +111,7 @@ def _summary(folder: Path, card: dict[str, Any]) -> Table:
         "sets with figures": str(len(card["metrics"]) or "none"),
     }
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        rows[path.name] = f"{path.stat().st_size / 2**20:.2f} MiB"
+        rows[path.name] = f"{path.stat().st_size / 2**10:,.0f} KiB"
     for name, value in rows.items():
         table.add_row(name, value)
     return table

@@ -50,9 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from neuroscan_core.inference.bundle import load_bundle
-    from training.triton.repository import RepositoryOptions, write_repository
+    from training.triton.repository import RepositoryError, RepositoryOptions, write_repository
 
     console = Console()
+    if not arguments.bundles and not arguments.serve:
+        raise RepositoryError(
+            "There is nothing to do.", remedy="Give --bundles to write them, --serve to serve, or both."
+        )
     if arguments.bundles:
         options = RepositoryOptions(
             arguments.platform, arguments.device, arguments.instances, arguments.max_batch, arguments.queue_delay_us

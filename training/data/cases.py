@@ -104,10 +104,12 @@ def find_cases(data_root: Path, view: str | None = None) -> list[Case]:
     Raises
     ------
     NoCasesError
-        If there is none, saying which layouts are known.
+        If there is none, saying which layouts are known, or no such folder.
     """
     from training.data.readers import READERS
 
+    if not data_root.is_dir():
+        raise NoCasesError(f"there is no folder {data_root}.", remedy="Give the folder of the data sets by --data.")
     folders = [data_root, *sorted(path for path in data_root.glob("*") if path.is_dir())]
     cases = {case for reader in READERS.values() for folder in folders for case in reader.find(folder)}
     chosen = [case for case in cases if view is None or case.offers(view)]

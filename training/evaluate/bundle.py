@@ -18,7 +18,7 @@ from training.evaluate.model import Model, PredictionStore, open_bundle
 from training.evaluate.pictures import evaluate_pictures
 from training.evaluate.report import write_results
 from training.evaluate.segmentation import evaluate_segmentation
-from training.pictures import save_worst_cases
+from training.evaluate.worst_cases import save_worst_cases
 
 
 def evaluate_model(

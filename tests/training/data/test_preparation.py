@@ -132,6 +132,8 @@ def test_arrays_that_do_not_fit_their_index_are_refused(data, tmp_path):
 def test_unknown_views_and_empty_data_are_said(data, tmp_path):
     with pytest.raises(DataError, match="no view 'ct'"):
         open_cache("ct", find_cases(data), tmp_path)
+    with pytest.raises(NoCasesError, match="there is no folder"):
+        find_cases(tmp_path / "absent")
     with pytest.raises(NoCasesError, match="none of 4 cases has grey"):
         open_cache("pictures", find_cases(data), tmp_path)
 

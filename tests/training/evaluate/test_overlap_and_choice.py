@@ -10,8 +10,8 @@ pytest.importorskip("monai", reason="the `training` extra is not installed", exc
 
 from neuroscan_core.domain.model_card import ModelKind
 from training.evaluate import ChoiceRefused, choose_postprocessing, evaluate_bundle
+from training.evaluate.worst_cases import comparison_row, save_case_picture
 from training.metrics import bootstrap_ci95, hd95_mm, overlap
-from training.pictures import comparison_row, save_case_picture
 from training.postprocessing import Postprocessing, raw_labels
 
 SLICE = ModelKind.SLICE25D

@@ -144,3 +144,8 @@ def test_the_command_writes_a_repository_and_says_what_is_in_it(
 def test_the_command_says_what_is_wrong_with_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["triton", "--bundles", str(tmp_path / "absent"), "--out", str(tmp_path)]) == 1
     assert "Cannot read" in capsys.readouterr().err
+
+
+def test_the_command_asks_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["triton", "--out", str(tmp_path)]) == 1
+    assert "Give --bundles to write them, --serve to serve" in capsys.readouterr().err
