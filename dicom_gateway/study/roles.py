@@ -37,7 +37,8 @@ _OTHER_WORDS = re.compile(
     re.I,
 )
 _WITHOUT_WORDS = re.compile(
-    r"\b(?:pre|nativ[e]?|ohne|without|w/?o|sans|sin|senza|non|no|bez)\b[ _.-]*(?:km|gd|gado\w*|contrast\w*|kontrast\w*|"
+    r"\b(?:pre|nativ[e]?|ohne|without|w/?o|sans|sin|senza|non|no|bez)\b"
+    r"(?![ _.-]*(?:fs|fat\w*|fett?\w*|gras\w*|sat\w*|spir|mtc?)\b)[ _.-]*(?:km|gd|gado\w*|contrast\w*|kontrast\w*|"
     r"contraste|mdc|inj\w*|iv)?|\bunenhanced\b|\bplain\b|(?<![a-z0-9+])-\s?c\b",
     re.I,
 )

@@ -96,6 +96,22 @@ def test_contrast_by_description_alone_says_so() -> None:
     assert "names no agent" in verdict.why
 
 
+@pytest.mark.parametrize(
+    ("description", "role"),
+    [
+        ("AX T1 POST NON FS", "T1ce"),
+        ("AX T1 POST NO FAT SAT", "T1ce"),
+        ("T1 SE KM ohne FS", "T1ce"),
+        ("T1 without fatsat", "T1"),
+        ("AX T1 NON CONTRAST", "T1"),
+        ("T1 ohne KM", "T1"),
+        ("AX T1 W/O GAD FS", "T1"),
+    ],
+)
+def test_what_is_without_fat_saturation_is_not_without_contrast(description: str, role: str) -> None:
+    assert role_of(header(**classic(description, "SE", 500, 12))).role == role
+
+
 def test_contrast_agent_does_not_change_flair_or_t2() -> None:
     for values, role in (
         (classic("FLAIR +C", "SE\\IR", 9000, 120, 2500), "FLAIR"),
