@@ -104,6 +104,7 @@ def write_bundle(
     trained = read_trained(run)
     chosen, results = _read_json(postprocessing), _read_json(metrics)
     _check_kind(trained, metrics, results)
+    _warn_of_other_postprocessing(chosen or DEFAULT_POSTPROCESSING, results)
     if extras.torchscript and trained.kind is not ModelKind.CLASSIFIER:
         raise ExportError(f"TorchScript is written for classifiers only, and {trained.name} is none.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -168,6 +169,16 @@ def _check_kind(trained: TrainedNetwork, metrics: Path | None, results: dict[str
         raise ExportError(
             f"{metrics} holds figures of a {results['kind']} network; {trained.name} is a {kind} network.",
             remedy="Give the file that `test` wrote for this network.",
+        )
+
+
+def _warn_of_other_postprocessing(chosen: dict[str, float], results: dict[str, Any] | None) -> None:
+    measured = (results or {}).get("postprocessing")
+    if measured is not None and any(measured.get(key) != value for key, value in chosen.items()):
+        log.warning(
+            "the figures were measured with %s, the bundle has %s: give `test` the file by --postprocessing",
+            dict(measured),
+            dict(chosen),
         )
 
 

@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="", help="name of the bundle; default: after the network")
     parser.add_argument("--version", default="0.9.0", help="version of the bundle (default %(default)s)")
     parser.add_argument("--metrics", type=Path, help="test.json or val.json written by `test`, for the card")
-    parser.add_argument("--postprocessing", type=Path, help="postprocessing.json written by `test --choose`")
+    parser.add_argument(
+        "--postprocessing",
+        type=Path,
+        help="postprocessing.json written by `test --choose` (without: 0.5, parts from 0.5 ml)",
+    )
     parser.add_argument("--opset", type=int, choices=(13, 20), default=20, help="13: for TensorRT 8.2")
     parser.add_argument("--torchscript", action="store_true", help="also write TorchScript (classifiers)")
     parser.add_argument("--fp16", action="store_true", help="also write FP16 files for TensorRT 10.12 and later")

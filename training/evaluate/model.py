@@ -117,15 +117,16 @@ def open_run(folder: Path, num_threads: int = 1) -> Model:
     """
     import torch
 
+    from training.bundle.feed import feed_of
     from training.export.trained import read_trained
 
     torch.set_num_threads(num_threads)
     trained = read_trained(folder)
-    size = trained.data_option("patch_size", None)
+    feed = feed_of(trained)
     options = None
     if trained.kind is ModelKind.VOLUME3D:
-        depth, height, width = (size,) * 3 if isinstance(size, int) else size or (64, 64, 64)
-        options = CaseOptions(float(trained.data_option("spacing_mm", 1.0)), (depth, height, width))
+        depth, height, width = feed.size
+        options = CaseOptions(feed.spacing_mm, (depth, height, width))
     is_classifier = trained.kind is ModelKind.CLASSIFIER
     return Model(
         f"{trained.experiment or trained.name}, step {trained.step}",
@@ -134,7 +135,7 @@ def open_run(folder: Path, num_threads: int = 1) -> Model:
         "PyTorch float32",
         Postprocessing(),
         options,
-        int(size or 224) if is_classifier else 0,
+        feed.size[-1] if is_classifier else 0,
         CLASSES if is_classifier else (),
     )
 

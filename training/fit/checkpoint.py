@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from neuroscan_core.domain.errors import ConfigurationError
 
 State = dict[str, Any]  # heterogeneous by torch's own convention
 
@@ -23,8 +27,20 @@ def save_checkpoint(state: State, path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> State:
-    """Read a checkpoint; only tensors and plain values are accepted."""
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    """Read a checkpoint; only tensors and plain values are accepted.
+
+    Raises
+    ------
+    ConfigurationError
+        It is damaged: a disk that failed, or another file of that name.
+    """
+    content = io.BytesIO(path.read_bytes())
+    try:
+        state: State = torch.load(content, map_location="cpu", weights_only=True)
+    except (EOFError, LookupError, RuntimeError, ValueError, pickle.UnpicklingError) as exc:
+        raise ConfigurationError(
+            f"The checkpoint {path} is damaged.", remedy="Delete it to begin anew, or give another --run."
+        ) from exc
     return state
 
 

@@ -24,7 +24,7 @@ from training.fit.loader import RunData
 from training.fit.loggers import open_logger
 from training.fit.module import Augmentation, FitModule
 from training.fit.score import ValidationScorer
-from training.fit.state import BEST, HISTORY, LAST, claim_folder, is_first_process, restore_position
+from training.fit.state import BEST, HISTORY, LAST, claim_folder, is_first_process, restore_position, sole_run
 from training.fit.stopping import StopOnSignal, StopRequest, StopRequested
 from training.inference import CaseOptions
 
@@ -85,10 +85,17 @@ def run_fit(
     Raises
     ------
     ConfigurationError
-        The folder holds a run with other settings, or a setting cannot be used.
+        The folder holds a run with other settings, or one that is under way; or a setting cannot be used.
     """
     if config.trainer.threads > 0:
         torch.set_num_threads(config.trainer.threads)
+    with sole_run(folder):
+        return _run(config, cache, split, folder, store, console)
+
+
+def _run(
+    config: FitConfig, cache: ArrayCache, split: Split, folder: Path, store: Path | None, console: Console | None
+) -> FitResult:
     claim_folder(config, folder)
     data = build_data(config, cache, split)
     module = FitModule(config, augmentation_of_size(config))

@@ -5,6 +5,9 @@ Files are written whole or not at all (`training.fit.checkpoint`).
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from training.fit.config import FitConfig
 from training.fit.module import FitModule
 from training.fit.schedule import Position
 
-LAST, BEST, CONFIG, HISTORY = "last.pt", "best.pt", "config.yaml", "history.csv"
+LAST, BEST, CONFIG, HISTORY, LOCK = "last.pt", "best.pt", "config.yaml", "history.csv", ".lock"
 # These may change between the parts of a run: they do not decide what is learnt from a step.
 CHANGEABLE = ("title", "experiment", "trainer", "logger", "validation", "schedule.max", "schedule.stop")
 
@@ -84,6 +87,29 @@ def save_best(module: FitModule, score: float, path: Path) -> None:
         },
         path,
     )
+
+
+@contextmanager
+def sole_run(folder: Path) -> Iterator[None]:
+    """Keep other runs out of the folder while this one lasts; the system frees it when the process ends.
+
+    Raises
+    ------
+    ConfigurationError
+        Another process trains there.
+    """
+    if not is_first_process():
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise ConfigurationError(
+                f"Another process is training in {folder}.", remedy="Wait for it, end it, or give another --run."
+            ) from exc
+        yield
 
 
 def claim_folder(config: FitConfig, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -130,6 +131,18 @@ def test_fp16_files_of_every_kind_agree(exported, tmp_path):
     names = add_fp16(copy)
     assert names[0] == "model.fp16.onnx"
     assert [variant.file for variant in load_bundle(copy).card.variants] == names
+
+
+@pytest.mark.parametrize(("min_component_ml", "num_warnings"), [(1.0, 0), (0.0, 1)])
+def test_figures_that_were_measured_otherwise_are_told(min_component_ml, num_warnings, tmp_path, caplog):
+    run = write_run("multimodal2d", tmp_path / "run")
+    chosen, metrics = tmp_path / "postprocessing.json", tmp_path / "test.json"
+    chosen.write_text('{"threshold": 0.5, "min_component_ml": 1.0}')
+    measured = {"threshold": 0.5, "min_component_ml": min_component_ml}
+    content = {"kind": "multimodal2d", "part": "test", "protocol": "", "sets": {}, "postprocessing": measured}
+    metrics.write_text(json.dumps(content))
+    write_bundle(run, tmp_path / "bundle", "0.0.1", chosen, metrics)
+    assert sum("were measured with" in record.message for record in caplog.records) == num_warnings
 
 
 def test_figures_of_another_kind_are_refused(tmp_path):

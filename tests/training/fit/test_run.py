@@ -12,7 +12,7 @@ from training.fit.checkpoint import load_checkpoint, save_checkpoint
 from training.fit.history import read_history
 from training.fit.module import FitModule
 from training.fit.run import run_fit
-from training.fit.state import BEST, LAST
+from training.fit.state import BEST, LAST, sole_run
 from training.networks import build_network
 
 KINDS = tuple(EXPERIMENTS)
@@ -102,6 +102,21 @@ def test_a_folder_with_a_run_of_other_settings_is_refused_by_key(tmp_path):
     fit("multimodal2d", tmp_path)
     with pytest.raises(ConfigurationError, match=r"optimiser\.learning_rate 0\.002 -> 0\.5"):
         fit("multimodal2d", tmp_path, "optimiser.learning_rate=0.5")
+
+
+def test_a_folder_in_which_another_run_is_under_way_is_refused_and_free_afterwards(tmp_path):
+    with sole_run(tmp_path), pytest.raises(ConfigurationError, match="Another process is training"):
+        fit("multimodal2d", tmp_path)
+    assert fit("multimodal2d", tmp_path, "schedule.max_steps=1").finished
+
+
+def test_a_damaged_checkpoint_is_said_with_what_to_do(tmp_path):
+    fit("multimodal2d", tmp_path, "schedule.max_steps=1")
+    whole = (tmp_path / LAST).read_bytes()
+    for damaged in (b"", b"no checkpoint", whole[: len(whole) // 2]):
+        (tmp_path / LAST).write_bytes(damaged)
+        with pytest.raises(ConfigurationError, match=r"last\.pt is damaged"):
+            fit("multimodal2d", tmp_path, "schedule.max_steps=1")
 
 
 def test_a_run_ends_early_when_the_score_does_not_rise(tmp_path):
