@@ -39,9 +39,12 @@ def options(
 
 def run() -> None:
     """Run one command; an error that NeuroScan raised on purpose is shown without a traceback."""
+    from neuroscan_core.config import LogConfig
     from neuroscan_core.domain.errors import ConfigurationError, EngineUnreachable, ModelError, NeuroScanError
+    from neuroscan_core.log import configure_logging
     from neuroscan_core.supervise import EXIT_UNUSABLE
 
+    configure_logging(LogConfig(level="warning"), process="command")  # those of the node say otherwise
     try:
         app()
     except NeuroScanError as exc:

@@ -24,7 +24,7 @@ def segment(
             help="Folder of DICOM (a series, a study), a DICOM file, a NIfTI file, or a BraTS case's folder."
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="Model bundle; default: what the rules choose.")] = "",
+    model: Annotated[str, typer.Option(help="Model bundle; default: by the rules; for NIfTI the one that suits.")] = "",
     triage: Annotated[str, typer.Option(help="Classifier whose opinion goes into the report.")] = "",
     t1: Annotated[Path | None, typer.Option(help="NIfTI of the T1-weighted volume.")] = None,
     t1ce: Annotated[Path | None, typer.Option(help="NIfTI of the T1-weighted volume with contrast agent.")] = None,

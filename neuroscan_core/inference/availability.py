@@ -50,9 +50,10 @@ def engines_here(config: SegmenterConfig, probes: Mapping[str, Probe] | None = N
 def _processor(config: SegmenterConfig) -> str:
     import onnxruntime
 
-    from neuroscan_core.inference.onnxruntime import num_processors
+    from neuroscan_core.inference.onnxruntime import multiplies_bytes, num_processors
 
-    return f"{onnxruntime.__version__} on {config.threads or num_processors()} threads"
+    threads = f"{onnxruntime.__version__} on {config.threads or num_processors()} threads"
+    return f"{threads}; made for INT8" if multiplies_bytes() else threads
 
 
 def _cuda(config: SegmenterConfig) -> str:

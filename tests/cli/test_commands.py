@@ -67,6 +67,7 @@ def test_doctor_finds_nothing_wrong_on_a_machine_that_runs_these_tests(tmp_path:
     result = neuroscan("doctor", "-c", "node.yaml", cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "hash and reference agree" in result.stdout
+    assert "debug" not in result.stdout + result.stderr
 
 
 def test_doctor_names_a_destination_that_does_not_answer(tmp_path: Path) -> None:
