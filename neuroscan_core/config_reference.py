@@ -18,7 +18,7 @@ from neuroscan_core.config import DestinationConfig, NodeConfig, StudyConfig, Tl
 _EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     TlsConfig: {"certificate": "/etc/neuroscan/tls/node.pem", "key": "/etc/neuroscan/tls/node.key"},
     DestinationConfig: {"name": "pacs", "host": "192.0.2.10"},
-    StudyConfig: {"name": "brain tumour", "model": "unet-brats"},
+    StudyConfig: {"name": "brain tumour", "model": "unet-brats", "triage": "tumour-classifier"},
 }
 _TYPE_NAMES = {bool: "true or false", int: "integer", float: "number", str: "text", Path: "path", dict: "mapping"}
 
