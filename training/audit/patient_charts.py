@@ -99,7 +99,8 @@ def sizes(evidence: SegmentationEvidence) -> Any:
             for entry in evidence.evaluation.cases
             if entry.result.regions[region].truth_ml > 0
         ]
-        left.scatter(*zip(*pairs, strict=True), color=colour, label=region, s=30, edgecolor="white", zorder=3)
+        if pairs:  # patients without enhancing tumour are common
+            left.scatter(*zip(*pairs, strict=True), color=colour, label=region, s=30, edgecolor="white", zorder=3)
         lesions = [lesion for entry in evidence.evaluation.cases for lesion in entry.result.lesions.get(region, ())]
         for is_found, marker in ((True, "o"), (False, "X")):
             own = [(entry["volume_ml"], entry["dice"]) for entry in lesions if entry["is_found"] is is_found]

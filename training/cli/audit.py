@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from training.audit.collect import collect_pictures, collect_segmentation
-    from training.audit.evidence import Evidence
-    from training.audit.pages import headline, summary_of, write_audit
+    from training.audit.evidence import Evidence, summary_of
+    from training.audit.pages import headline, write_audit
     from training.cli.test import cases_to_test, open_console, open_model, open_split, require
 
     require(arguments, "audit", "data", "cache", "out")

@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.new_split and (arguments.view == "all" or not arguments.split):
         raise ConfigurationError("--new-split needs one --view and --split FILE to write to.")
+    if arguments.split and arguments.view == "all":
+        raise ConfigurationError("--split belongs to one view.", remedy="Say which by --view.")
     cases = find_cases(arguments.data)
     views = [view for view in SPLIT_OF_VIEW if arguments.view in (view, "all")]
     if arguments.view == "all":

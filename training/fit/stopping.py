@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -21,7 +20,8 @@ import torch
 
 from training.inference import FloatArray, Predictor
 
-SIGNALS = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+SIGNALS: dict[signal.Signals, Any] = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+STANDARD_ERROR = 2
 
 
 class StopRequested(Exception):
@@ -39,6 +39,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signum = 0
+        self._process = os.getpid()
 
     def __bool__(self) -> bool:
         return self.signum != 0
@@ -72,12 +73,23 @@ class StopRequest:
         return guarded
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            self._receive_in_worker(signum)
+            return
         self.signum = signum
         for known, ending in SIGNALS.items():
             signal.signal(known, ending)
         # Buffered streams must not be entered from a handler.
         name = signal.Signals(signum).name
-        os.write(sys.__stderr__.fileno(), f"\n{name}: ending after this step; once more ends at once\n".encode())
+        with suppress(OSError):
+            os.write(STANDARD_ERROR, f"\n{name}: ending after this step; once more ends at once\n".encode())
+
+    @staticmethod
+    def _receive_in_worker(signum: int) -> None:
+        # Processes that read batches inherit the handler: Ctrl-C reaches them too, but it is not theirs to end the run.
+        if signum == signal.SIGTERM:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
 
 
 class StopOnSignal(lightning.Callback):

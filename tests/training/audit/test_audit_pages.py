@@ -22,6 +22,7 @@ from training.audit.charts import PICTURES, SEGMENTATION
 from training.audit.collect import collect_pictures, collect_segmentation
 from training.audit.evidence import column, columns_but, crop_to_head, largest_slice, read_history
 from training.audit.pages import write_audit
+from training.audit.patient_charts import sizes
 from training.evaluate import open_bundle
 
 HISTORY = "step,epoch,minutes,learning_rate,loss,score,dice_lgg\n10,0,0.1,0.002,0.9,,\n20,1,0.2,0.001,0.5,0.7,0.71\n"
@@ -90,6 +91,16 @@ def test_every_chart_of_a_segmenting_network_is_on_one_page_without_anything_out
     assert not page.tags & {"script", "link", "iframe"}
     assert "url(" not in out.read_text(encoding="utf-8")
     assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_a_region_that_no_patient_has_is_left_out_of_the_sizes(tmp_path, run):
+    model = open_bundle(write_bundle("multimodal2d", tmp_path / "bundle"))
+    cache = segmentation_cache("multimodal")
+    without = replace(cache, labels_SHW=np.where(cache.labels_SHW == 3, 1, cache.labels_SHW).astype(np.uint8))
+    (tmp_path / "probabilities").mkdir()
+    evidence = collect_segmentation(model, without, without.cases[2:3], "val", tmp_path / "probabilities", tta=False)
+    left, _ = sizes(evidence).axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["WT", "TC"]
 
 
 def test_pictures_are_whole_and_not_blank(tmp_path, run):

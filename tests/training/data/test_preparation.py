@@ -163,3 +163,10 @@ def test_a_new_split_needs_a_file_to_go_to(data, tmp_path):
 
     with pytest.raises(ConfigurationError, match="--split FILE"):
         run(arguments_of("--data", str(data), "--cache", str(tmp_path), "--new-split"))
+
+
+def test_a_split_without_its_view_is_not_passed_over(data, tmp_path):
+    from neuroscan_core.domain.errors import ConfigurationError
+
+    with pytest.raises(ConfigurationError, match="--split belongs to one view"):
+        run(arguments_of("--data", str(data), "--cache", str(tmp_path), "--split", "mine.json"))

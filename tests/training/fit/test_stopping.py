@@ -103,6 +103,17 @@ def test_the_second_signal_ends_at_once():
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_ctrl_c_in_a_process_that_reads_batches_is_left_to_the_run(monkeypatch):
+    stop, process = StopRequest(), os.getpid()
+    with stop.listening():
+        monkeypatch.setattr(os, "getpid", lambda: process + 1)
+        os.kill(process, signal.SIGINT)
+        assert not stop
+        monkeypatch.undo()
+        os.kill(process, signal.SIGINT)
+        assert stop.signum == signal.SIGINT
+
+
 def test_a_guarded_predictor_answers_until_somebody_asks_to_stop():
     stop = StopRequest()
     predict = stop.guard(lambda batch: batch + 1)
