@@ -54,7 +54,7 @@ class NeuroScanData(lightning.LightningDataModule):
     ------
     DataError
         If view and kind do not belong together, or the split names cases that are not in the cache; as soon as
-        batches are asked for, if training cases of a 3D network are not at 1 mm.
+        batches are asked for, if there are no training cases, or those of a 3D network are not at 1 mm.
     """
 
     def __init__(
@@ -103,6 +103,8 @@ class NeuroScanData(lightning.LightningDataModule):
         return self._loader
 
     def _parts(self, cases: Sequence[CachedCase]) -> tuple[Sampler, BatchReader]:
+        if not cases:
+            raise DataError(f"the split {self.split.name} has no training cases.", remedy="Give another --split.")
         common = (self.cache, cases, self.batch_size, self.seed, self.epoch_length)
         if self.kind == "slice25d":
             return EpochSampler(*common), WindowReader(self.cache)

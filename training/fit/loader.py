@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from neuroscan_core.domain.errors import ConfigurationError
 from training.data.batches import Batch
 from training.data.loader import BatchLoader
 from training.data.module import NeuroScanData
@@ -64,8 +65,19 @@ class RunData(NeuroScanData):
     module: FitModule
 
     def train_dataloader(self) -> PositionedLoader:  # type: ignore[override]  # duck-typed by Lightning as well
-        """Return the batches of this process from the module's position on."""
+        """Return the batches of this process from the module's position on.
+
+        Raises
+        ------
+        ConfigurationError
+            There is not a batch for each process.
+        """
         assert self.trainer is not None
         sampler, reader = self._parts(self.train_cases)
         sharded = ShardedSampler(sampler, self.trainer.global_rank, self.trainer.world_size)
+        if not sharded.epoch(0):
+            raise ConfigurationError(
+                f"An epoch has fewer batches than the {self.trainer.world_size} processes that share them.",
+                remedy="Lower data.batch_size or trainer.devices, or give data.options.epoch_length.",
+            )
         return PositionedLoader(sharded, BatchLoader(sharded, reader, self.num_workers), self.module)

@@ -140,6 +140,14 @@ def test_a_patch_beyond_the_volume_is_padded_with_what_air_becomes():
     torch.testing.assert_close(image[:, :, :2], torch.full_like(image[:, :, :2], air))
 
 
+@pytest.mark.parametrize("kind", VIEW_OF_KIND)
+def test_a_split_without_training_cases_is_refused(kind):
+    split = Split("empty", {"train": (), "val": ("c3",), "test": ()})
+    data = NeuroScanData(kind, cache_of(VIEW_OF_KIND[kind]), split, **{"batch_size": 2, **OPTIONS.get(kind, {})})
+    with pytest.raises(DataError, match="empty has no training cases"):
+        data.train_dataloader()
+
+
 @pytest.mark.parametrize(("spacing_mm", "is_taken"), [(0.0, True), (1.05, True), (3.0, False)])
 def test_volumes_of_other_spacings_are_not_taken_for_1_mm(spacing_mm, is_taken):
     data = data_of("volume3d")

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from neuroscan_core.domain.errors import ConfigurationError
 from tests.training.fit.caches import tiny_cache
 from training.data.loader import BatchLoader
 from training.data.module import NeuroScanData
-from training.fit.loader import PositionedLoader, ShardedSampler
+from training.fit.loader import PositionedLoader, RunData, ShardedSampler
 from training.fit.schedule import Position
 
 
@@ -54,3 +55,11 @@ def test_the_samplers_of_all_kinds_can_be_shared_out():
         sampler, _ = NeuroScanData(kind, cache, split, batch_size=2)._parts(cache.select(split.parts["train"]))
         shards = [ShardedSampler(sampler, rank, 2).epoch(0) for rank in (0, 1)]
         assert len(shards[0]) == len(shards[1]) > 0
+
+
+def test_more_processes_than_batches_are_refused():
+    cache, split = tiny_cache("classifier")
+    data = RunData("classifier", cache, split, batch_size=8)  # two batches of 16 pictures
+    data.trainer = SimpleNamespace(global_rank=0, world_size=3)
+    with pytest.raises(ConfigurationError, match="fewer batches than the 3 processes"):
+        data.train_dataloader()
