@@ -28,8 +28,11 @@ EPILOG = """\
 A first run, start to end:
 
   python -m training prepare --data DATA --cache CACHE
-  python -m training fit experiment=mobilenetv2-unet-flair --data DATA --cache CACHE --run RUN
-  python -m training export --weights RUN/best.pt --bundle BUNDLE --data DATA --cache CACHE
+  python -m training fit --list
+  python -m training fit experiment=mobilenetv2-unet-flair-cpu --data DATA --cache CACHE --run RUN
+  python -m training test --run RUN --data DATA --cache CACHE --part val --choose --out RUN/eval
+  python -m training export --run RUN --bundle BUNDLE --postprocessing RUN/eval/postprocessing.json
+  python -m training test --bundle BUNDLE --data DATA --cache CACHE --part test --out RUN/eval
 """
 
 

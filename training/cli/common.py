@@ -21,7 +21,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, required: bool = True
     parser.add_argument("--data", type=Path, required=required, metavar="DATA", help="folder of the data sets")
     parser.add_argument("--cache", type=Path, required=required, metavar="CACHE", help="folder for cached arrays")
     parser.add_argument(
-        "--split", metavar="FILE", help="split by patient: a file, or a name such as flair-v1 (default: the recipe's)"
+        "--split", metavar="FILE", help="split by patient: a file, or a name such as flair-v1 (default: the training's)"
     )
     parser.add_argument("--threads", type=int, default=threads, metavar="N", help="CPU threads (0: PyTorch's choice)")
 

@@ -20,7 +20,7 @@ EPILOG = """\
 Choose threshold and postprocessing on validation patients, export with them, and test once:
 
   python -m training test --run RUN --data DATA --cache CACHE --part val --choose --out RUN/eval
-  python -m training export --weights RUN/best.pt --bundle BUNDLE --postprocessing RUN/eval/postprocessing.json
+  python -m training export --run RUN --bundle BUNDLE --postprocessing RUN/eval/postprocessing.json
   python -m training test --bundle BUNDLE --data DATA --cache CACHE --part test --tta --out RUN/eval
 
 The ONNX file of a bundle is what is evaluated, with the threshold of its card; a run takes what was chosen before by
