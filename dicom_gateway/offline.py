@@ -16,7 +16,7 @@ import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 
 from dicom_gateway.journal import ResultRecord
-from dicom_gateway.offline_nifti import holds_nifti, named_bundle, segment_nifti_path
+from dicom_gateway.offline_nifti import holds_nifti, named_bundle, segment_nifti_path, size_text
 from dicom_gateway.reading import SourceSeries, read_series
 from dicom_gateway.results.headers import SourceHeaders
 from dicom_gateway.results.writer import ResultWriter
@@ -144,7 +144,7 @@ def _segment_series_of(
             continue
         num_segmented += 1
         files = "".join(f"\n  {record.kind} {output / record.path}" for record in results)
-        yield f"{name}: {_volume(segmentation)}{files}"
+        yield f"{name}: {size_text(segmentation)}{files}"
     if num_segmented == 0:
         raise rejection
 
@@ -185,8 +185,3 @@ def _segment_series(
         return np.asarray(volume.voxels_kji[index[key]])
 
     return writer.write(completed, result, card, pixels=pixels), segmentation
-
-
-def _volume(segmentation: Segmentation) -> str:
-    volume_ml = sum(region.volume_ml for region in segmentation.measurements)
-    return "no tumour found" if segmentation.is_empty else f"tumour of {volume_ml:.1f} ml"

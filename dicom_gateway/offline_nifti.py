@@ -113,7 +113,7 @@ def _segment_one(source: Path, output: Path, config: NodeConfig, bundle: Bundle)
             segmentation = segment_nifti(source, path, engine)
     except OSError as exc:
         raise _unwritable(path, exc) from exc
-    return f"{source.name}: {_volume(segmentation)}, by {bundle.card.name}; {path}"
+    return f"{source.name}: {size_text(segmentation)}, by {bundle.card.name}; {path}"
 
 
 def _label_file(source: Path, output: Path) -> Path:
@@ -170,6 +170,7 @@ def _default(bundles: Mapping[str, Bundle], kinds: Sequence[ModelKind], named: S
     return fitting[chosen[0]]
 
 
-def _volume(segmentation: Segmentation) -> str:
+def size_text(segmentation: Segmentation) -> str:
+    """What was found, for people: the volume of all labels together."""
     volume_ml = sum(region.volume_ml for region in segmentation.measurements)
     return "no tumour found" if segmentation.is_empty else f"tumour of {volume_ml:.1f} ml"

@@ -1,4 +1,4 @@
-"""A volume seen on the grid of another one: trilinear for intensities, nearest for labels.
+"""A volume seen on the grid of another one, by trilinear interpolation.
 
 Both grids may be rotated, oblique and of different spacing and extent; positions are compared in the patient's frame
 (LPS, mm). Nothing is registered: what differs because the patient moved stays different. Work is done in slabs of
@@ -78,22 +78,6 @@ def resample(
         ndimage.affine_transform(smooth_kji, matrix, offset, output=out_kji[slab], order=1, mode="nearest",
                                  output_shape=out_kji[slab].shape)  # fmt: skip
         out_kji[slab][~inside] = 0.0
-    return out_kji
-
-
-def resample_labels(
-    labels_kji: npt.NDArray[np.uint8], source: StackGeometry, target: StackGeometry, *, pause: Pause = _no_pause
-) -> npt.NDArray[np.uint8]:
-    """Bring a label map onto another grid: each target voxel takes the label of the nearest source voxel, or 0."""
-    if is_same_grid(source, target):
-        return labels_kji
-    mapping = index_map(source, target)
-    out_kji = np.zeros(target.shape, dtype=np.uint8)
-    for slab, inside in _slabs(source, target, mapping, pause):
-        matrix, offset = mapping[:3, :3], mapping[:3, 3] + mapping[:3, 0] * slab.start
-        found_kji = ndimage.affine_transform(labels_kji, matrix, offset, output_shape=out_kji[slab].shape, order=0,
-                                             mode="nearest", output=np.uint8)  # fmt: skip
-        out_kji[slab] = np.where(inside, found_kji, 0)
     return out_kji
 
 

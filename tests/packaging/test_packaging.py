@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -49,7 +50,10 @@ def test_make_help_lists_the_promised_targets(repository: Path) -> None:
 @pytest.mark.slow
 def test_wheel_holds_the_models_and_the_status_page(repository: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path), str(repository)]
+    # setuptools packs whatever an earlier build left there, also what is no longer, or should not be, packed.
+    shutil.rmtree(repository / "build" / "lib", ignore_errors=True)
     subprocess.run(command, timeout=300, check=True)
+    shutil.rmtree(repository / "build" / "lib")
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     package = repository / "neuroscan_core"

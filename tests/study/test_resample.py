@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from neuroscan_core.domain.geometry import SliceGeometry, StackGeometry
-from neuroscan_core.pipeline.resample import is_same_grid, overlap, resample, resample_labels
+from neuroscan_core.pipeline.resample import is_same_grid, overlap, resample
 
 Vector = npt.NDArray[np.float64]
 CENTRE = np.array([12.0, -7.5, 20.25])
@@ -73,16 +73,6 @@ def test_the_surface_of_an_ellipsoid_stays_where_it_is(source: StackGeometry, li
     # What is left is the curvature of the field between voxels: some hundredths of the voxel's length.
     assert error_mm.mean() < limit_mm / 3
     assert np.percentile(error_mm, 99) < limit_mm
-
-
-def test_the_centre_of_labels_stays_to_a_tenth_of_a_millimetre() -> None:
-    labels = (distance_mm(OBLIQUE) < 0).astype(np.uint8) * 3
-    found = resample_labels(labels, OBLIQUE, AXIAL_1MM)
-    assert set(np.unique(found)) == {0, 3}
-    centre = positions(AXIAL_1MM)[found == 3].mean(axis=0)
-    assert np.abs(centre - CENTRE).max() < 0.1
-    volume_ml = (found == 3).sum() * AXIAL_1MM.voxel_volume_ml
-    assert volume_ml == pytest.approx(4 / 3 * np.pi * np.prod(RADII) / 1000, rel=0.01)
 
 
 def test_the_same_grid_is_given_back_untouched() -> None:
