@@ -6,6 +6,7 @@ Files are written whole or not at all (`training.fit.checkpoint`).
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from training.fit.config import FitConfig
 from training.fit.module import FitModule
 from training.fit.schedule import Position
 
+log = logging.getLogger(__name__)
 LAST, BEST, CONFIG, HISTORY, LOCK = "last.pt", "best.pt", "config.yaml", "history.csv", ".lock"
 # These may change between the parts of a run: they do not decide what is learnt from a step.
 CHANGEABLE = ("title", "experiment", "trainer", "logger", "validation", "schedule.max", "schedule.stop")
@@ -109,6 +111,8 @@ def sole_run(folder: Path) -> Iterator[None]:
             raise ConfigurationError(
                 f"Another process is training in {folder}.", remedy="Wait for it, end it, or give another --run."
             ) from exc
+        except OSError as exc:  # some network file systems have no locks
+            log.warning("%s cannot be locked (%s): do not start a second run there", folder, exc.strerror)
         yield
 
 

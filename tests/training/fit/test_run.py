@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 import torch
@@ -108,6 +110,15 @@ def test_a_folder_in_which_another_run_is_under_way_is_refused_and_free_afterwar
     with sole_run(tmp_path), pytest.raises(ConfigurationError, match="Another process is training"):
         fit("multimodal2d", tmp_path)
     assert fit("multimodal2d", tmp_path, "schedule.max_steps=1").finished
+
+
+def test_a_file_system_without_locks_is_told_and_trained_on(tmp_path, monkeypatch, caplog):
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert fit("multimodal2d", tmp_path, "schedule.max_steps=1").finished
+    assert "cannot be locked (No locks available)" in caplog.text
 
 
 def test_a_damaged_checkpoint_is_said_with_what_to_do(tmp_path):
