@@ -220,11 +220,6 @@ def normalised_volume(cache: ArrayCache, case: CachedCase) -> FloatArray:
     return np.stack([normalise_volume(stored_SCHW[:, channel]) for channel in range(stored_SCHW.shape[1])])
 
 
-def slice_scales(cache: ArrayCache, case: CachedCase) -> list[float]:
-    """Return the tissue scale of each slice of a case of the view "flair"."""
-    return [slice_scale(image) for image in _stored(cache, case)[:, 0]]
-
-
 def _stored(cache: ArrayCache, case: CachedCase) -> npt.NDArray[np.generic]:
     return np.asarray(cache.images_SCHW[case.start : case.stop])
 

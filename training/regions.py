@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 REGIONS: dict[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
-REGION_NAMES: dict[str, str] = {"WT": "whole tumour", "TC": "tumour core", "ET": "enhancing tumour"}
 CLASSES: dict[int, str] = {1: "necrotic core", 2: "oedema", 3: "enhancing tumour"}
-CLASS_NAMES: tuple[str, ...] = tuple(CLASSES.values())
 # Order in which nested regions are painted, and the label that each leaves where no later one covers it.
 NESTING: tuple[tuple[str, int], ...] = (("WT", 2), ("TC", 1), ("ET", 3))
 

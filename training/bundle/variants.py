@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 FP16_FILE, FP16_MIXED_FILE = "model.fp16.onnx", "model.fp16-mixed.onnx"
 INT8_FILES = {"onnxruntime": "model.int8.onnx", "tensorrt": "model.int8-tensorrt.onnx"}
 MAX_INT8_LOSS = 0.005
-MAX_FP16_LOSS = 0.003
 NUM_TIMED_RUNS = 20
 
 

@@ -1,4 +1,4 @@
-"""Multiply-accumulate operations and parameters of an ONNX file, counted from its graph."""
+"""Multiply-accumulate operations of an ONNX file, counted from its graph."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-
-def count_parameters(path: Path) -> int:
-    """Return the number of weights in an ONNX file."""
-    import onnx
-
-    graph = onnx.load(str(path)).graph
-    return int(sum(math.prod(tensor.dims) for tensor in graph.initializer))
 
 
 def count_gmac(path: Path) -> float:

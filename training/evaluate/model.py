@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +60,6 @@ class Model:
     def view(self) -> str:
         """View of the data that feeds it."""
         return VIEW_OF_KIND[self.kind.value]
-
-    def with_predictor(self, predict: Predictor, executed_by: str) -> Model:
-        """Return the same network, executed by something else."""
-        return replace(self, predict=predict, executed_by=executed_by)
 
     def probabilities(self, cache: ArrayCache, case: CachedCase, *, tta: bool = False) -> tuple[Probabilities, float]:
         """Return the probabilities of a case, and the seconds that took."""

@@ -30,7 +30,6 @@ INVERTED_RESIDUALS = (
 )
 # Last block at each resolution: index in `features` and its channels.
 SKIPS = {1: 16, 3: 24, 6: 32, 13: 96}
-BOTTLENECK_CHANNELS = 320
 DECODER_CHANNELS = (128, 64, 32, 16, 16)
 ENCODER_PREFIX = "features."
 
