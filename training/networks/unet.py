@@ -43,8 +43,9 @@ class UNet(nn.Module):
         coarse_to_fine = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.upsample = nn.ModuleList(nn.ConvTranspose2d(i, o, 2, 2) for i, o in coarse_to_fine)
         self.decoder = nn.ModuleList(ConvPair(2 * o, o) for _, o in coarse_to_fine)
+        initialise(self)
+        # Not a quiet head: with classes that exclude each other, features of tumour die before they tell its parts apart.
         self.head = nn.Conv2d(widths[0], out_channels, 1)
-        initialise(self, self.head)
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
         """Return logits `[N, out_channels, H, W]`."""
