@@ -44,7 +44,7 @@ class UNet(nn.Module):
         self.upsample = nn.ModuleList(nn.ConvTranspose2d(i, o, 2, 2) for i, o in coarse_to_fine)
         self.decoder = nn.ModuleList(ConvPair(2 * o, o) for _, o in coarse_to_fine)
         initialise(self)
-        # Not a quiet head: with classes that exclude each other, features of tumour die before they tell its parts apart.
+        # Not a quiet head: with several classes, features of tumour die before they tell its parts apart.
         self.head = nn.Conv2d(widths[0], out_channels, 1)
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
