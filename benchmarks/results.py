@@ -48,7 +48,7 @@ def measure(*, rounds: int = ROUNDS) -> dict[str, Any]:
     datasets: list[Dataset] = list(phantom_datasets(head_phantom(num_slices=NUM_SLICES), Weighting.FLAIR))
     for ds in datasets:
         del ds.PixelData
-    card = next(iter(find_bundles().values())).card
+    card = find_bundles()["mobilenetv2-unet-flair"].card
     completed, result = _finished(datasets, card)
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         return _measure(Path(folder), datasets, completed, result, card, rounds)

@@ -38,7 +38,6 @@ from neuroscan_core.domain.study import SEQUENCES
 from neuroscan_core.domain.volume import FrameKey, Volume
 from neuroscan_core.inference.bundle import Bundle, find_bundles
 from neuroscan_core.phantom import Weighting, head_phantom
-from neuroscan_core.pipeline.study import STUDY_KINDS
 from neuroscan_core.service import SegmentationService
 
 NUM_SLICES = 120
@@ -58,7 +57,7 @@ def measure(
         Percentiles of the latency of masks in ms, alone and beside a study, over all rounds; how long the study took.
     """
     bundles = find_bundles()
-    several = [name for name, bundle in bundles.items() if bundle.card.kind in STUDY_KINDS]
+    several = [name for name, bundle in bundles.items() if bundle.card.kind is ModelKind.MULTIMODAL2D]
     single = [name for name, bundle in bundles.items() if bundle.card.kind is ModelKind.SLICE25D]
     if not several or not single:
         return {"study_model": "none is bundled"}
