@@ -82,10 +82,10 @@ def _serve(arguments: argparse.Namespace, console) -> int:  # type: ignore[no-un
     tls = Certificates(*arguments.tls) if arguments.tls else None
     listening = Listening(arguments.host, arguments.http_port, arguments.grpc_port, tls=tls)
     log = Path(tempfile.mkstemp(prefix="triton-", suffix=".log")[1])
-    with TritonServer(arguments.out.resolve(), listening, log, environment=os.environ) as server:
-        console.print(f"Triton serves {arguments.out}: HTTP {arguments.host}:{arguments.http_port}, "
-                      f"gRPC {arguments.host}:{arguments.grpc_port}; log {log}. Ctrl-C ends it.")  # fmt: skip
-        try:
+    try:
+        with TritonServer(arguments.out.resolve(), listening, log, environment=os.environ) as server:
+            console.print(f"Triton serves {arguments.out}: HTTP {arguments.host}:{arguments.http_port}, "
+                          f"gRPC {arguments.host}:{arguments.grpc_port}; log {log}. Ctrl-C ends it.")  # fmt: skip
             return server.wait()
-        except KeyboardInterrupt:
-            return 0
+    except KeyboardInterrupt:
+        return 0

@@ -82,7 +82,7 @@ def test_another_seed_gives_other_weights(tmp_path):
 def test_training_lowers_the_loss(tmp_path):
     fit("multimodal2d", tmp_path, "schedule.max_steps=120", "trainer.log_every_steps=20", "validation.every_epochs=9")
     losses = [float(row["loss"]) for row in read_history(tmp_path / "history.csv") if row["loss"]]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_a_complete_run_is_not_trained_further(tmp_path):
