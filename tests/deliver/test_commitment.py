@@ -23,6 +23,11 @@ from neuroscan_core.domain.errors import UnreadableObject
 from tests.deliver.world import MR, PATIENCE_S, SEG, World, eventually
 from tests.ingest.node import RecordingSink
 
+# `ask` releases as soon as the report is there; on a busy machine pynetdicom's requestor then still wants to answer it.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception in thread Thread-\d+ \(run_reactor\):pytest.PytestUnhandledThreadExceptionWarning"
+)
+
 
 @contextmanager
 def serve(world: World, delivery: Delivery, port: int = 0) -> Iterator[int]:
