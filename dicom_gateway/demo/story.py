@@ -26,7 +26,8 @@ from neuroscan_core.viewer.picture import encode_png
 MARKER = ".neuroscan-demo"
 RESULT_TIMEOUT_S = 60.0
 POLL_S = 0.2
-ENDED = frozenset({"delivered", "committed", "rejected", "failed", "dead-letter", "ignored"})
+RESULT_STATES = frozenset({"delivered", "committed"})
+ENDED = RESULT_STATES | {"rejected", "failed", "dead-letter", "ignored"}
 # Below this overlap with the phantom's tumour, the node found something else.
 MIN_DICE = 0.5
 
@@ -185,7 +186,13 @@ def _show(progress: Progress, bars: list[TaskID], num_sent: int, source: _Source
     slices, masks = sum(entry["num_slices"] for entry in seen), sum(entry["num_masks"] for entry in seen)
     for bar, count in zip(bars, (num_sent, slices, masks), strict=True):
         progress.update(bar, completed=max(count, progress.tasks[bar].completed))
-    return len([entry for entry in seen if entry["state"] in ENDED])
+    return len([entry for entry in seen if _has_ended(entry)])
+
+
+def _has_ended(entry: dict[str, Any]) -> bool:
+    """Whether nothing more comes; the last masks may reach the page after the result has reached the archive."""
+    is_whole = entry["state"] not in RESULT_STATES or entry["num_masks"] >= entry["num_slices"]
+    return entry["state"] in ENDED and is_whole
 
 
 def _show_rest(progress: Progress, bars: list[TaskID], num_sent: int, source: _Source, node: NodeProcess) -> None:
@@ -220,7 +227,7 @@ def _conclude(
     num_results = 0
     for entry in entries:
         console.print(f"\n[bold]{entry['description'] or entry['series']}[/]: {entry['state']}")
-        if entry["state"] not in ("delivered", "committed"):
+        if entry["state"] not in RESULT_STATES:
             console.print(f"  {entry['reason']} {entry['remedy']}".rstrip())
             continue
         num_results += 1

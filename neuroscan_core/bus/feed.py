@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from neuroscan_core.bus.numbered import NumberedFeed
+from neuroscan_core.bus.sequence import SeriesSequence
 from neuroscan_core.domain.events import (
     Event,
     GatewayHeartbeat,
@@ -97,7 +98,8 @@ class MaskFeed(NumberedFeed):
     """The masks that the segmenter makes of every series, complete and in order.
 
     The segmenter has no heartbeat: at every one of the gateway, and once more when a series is no longer open, this
-    feed asks whether there are masks that it missed. For a series that was finished before, call `restart`.
+    feed asks whether there are masks that it missed. A series may be over before a heartbeat names it, so it is known
+    from its opening on. For a series that was finished before, call `restart`.
 
     Parameters
     ----------
@@ -114,7 +116,9 @@ class MaskFeed(NumberedFeed):
         clock: Callable[[], float] = time.monotonic,
         replay_limit: int = 64,
     ) -> None:
-        super().__init__(bus, (MaskReady,), (), capacity=capacity, clock=clock, replay_limit=replay_limit)
+        super().__init__(
+            bus, (MaskReady,), (), (SeriesOpened,), capacity=capacity, clock=clock, replay_limit=replay_limit
+        )
 
     def receive(self, timeout_s: float | None = None) -> MaskReady | None:
         """Wait for the next mask; None after `timeout_s` without one, or after close."""
@@ -124,13 +128,25 @@ class MaskFeed(NumberedFeed):
         request = ReplayMasks(series_instance_uid, from_sequence, limit)
         return self._bus.request(request, timeout_s=REQUEST_TIMEOUT_S).masks
 
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, SeriesOpened):
+            self._look_out_for(event.series_instance_uid)
+        super()._hear(event)
+
     def _hear_heartbeat(self, heartbeat: GatewayHeartbeat) -> None:
         still_open = {entry.series_instance_uid for entry in heartbeat.open_series}
         for uid in still_open:
-            series = self._known(uid, 0, wakes=True)
+            series = self._look_out_for(uid)
             if series is not None:
-                series.should_check, series.is_open, series.is_settled = True, True, False
+                series.should_check = True
         self._check_closed(still_open)
+
+    def _look_out_for(self, uid: str) -> SeriesSequence | None:
+        """Have the series looked at once more when it is no longer open."""
+        series = self._known(uid, 0, wakes=True)
+        if series is not None:
+            series.is_open, series.is_settled = True, False
+        return series
 
     def __enter__(self) -> MaskFeed:
         return self

@@ -81,6 +81,8 @@ class NumberedFeed(ABC):
         Events that are put in order.
     extra_types : tuple of type
         Events that are handed on as they come, and may be missed.
+    heard_types : tuple of type
+        Events that are only heard of, by `_hear`.
     capacity : int
         Unread events that the subscription keeps.
     clock : callable
@@ -96,6 +98,7 @@ class NumberedFeed(ABC):
         bus: MessageBus,
         numbered_types: tuple[type[SeriesEvent], ...],
         extra_types: tuple[type[Event], ...],
+        heard_types: tuple[type[Event], ...] = (),
         *,
         capacity: int,
         clock: Callable[[], float],
@@ -116,7 +119,7 @@ class NumberedFeed(ABC):
         self._retry_at_s = self._backoff_s = 0.0
         self._is_closed = False
         self._asker = ThreadPoolExecutor(1, thread_name_prefix=f"{type(self).__name__}-replay")
-        wanted = dict.fromkeys((*numbered_types, GatewayHeartbeat, *extra_types))
+        wanted = dict.fromkeys((*numbered_types, GatewayHeartbeat, *extra_types, *heard_types))
         self._subscription = bus.subscribe(*wanted, capacity=capacity)
 
     @abstractmethod

@@ -155,12 +155,7 @@ class ZeroMqBus:
             raise BusError(f"{type(event).__name__} is published by the {event.published_by}, not the {self._role}.")
         frames = encode(event)
         with self._pub_lock:
-            self._check_open()
-            if self._pub is None:
-                pub = self._socket(zmq.PUB)
-                pub.sndhwm = self._queue_events
-                self._pub = self._bind(pub, Channel.EVENTS)
-            send_frames(self._pub, frames)
+            send_frames(self._open_publisher(), frames)
 
     def subscribe(self, *event_types: type[Event], capacity: int = 256) -> ZeroMqSubscription:
         """Receive events of these types from now on."""
@@ -180,14 +175,21 @@ class ZeroMqBus:
     def serve(self, request_type: type[Q], handler: Callable[[Q], Reply]) -> Iterator[None]:
         """Answer requests of a type until the context ends.
 
+        Whoever serves a role publishes for it too: the address of its events is bound now, so that subscribers are
+        there before the first event.
+
         Raises
         ------
         BusError
             The type is served already, or by another role.
+        ConfigurationError
+            An address cannot be bound.
         """
         name, topic = request_type.__name__, topic_of(request_type)
         if request_type.served_by != self._role:
             raise BusError(f"{name} is served by the {request_type.served_by}, not the {self._role}.")
+        with self._pub_lock:
+            self._open_publisher()
         server = self._open_server()
         worker = RequestWorker(name, cast("Callable[[Any], Reply]", handler))
         self._workers.add(worker)
@@ -225,6 +227,15 @@ class ZeroMqBus:
             self._authenticator.close()
         self._context.term()
         self._locks.close()
+
+    def _open_publisher(self) -> ZmqSocket:
+        """Socket of the events, bound at the first use; the caller holds its lock."""
+        self._check_open()
+        if self._pub is None:
+            pub = self._socket(zmq.PUB)
+            pub.sndhwm = self._queue_events
+            self._pub = self._bind(pub, Channel.EVENTS)
+        return self._pub
 
     def _open_server(self) -> RequestServer:
         with self._lock:

@@ -316,6 +316,18 @@ def test_masks_are_complete_although_some_are_missed(open_bus: OpenBus) -> None:
         assert sequences(take(feed, 151)) == {"1.2": list(range(151))}
 
 
+def test_masks_of_a_series_that_no_heartbeat_named_while_it_was_open(open_bus: OpenBus) -> None:
+    gateway, segmenter = FakeGateway(open_bus(GATEWAY)), open_bus(SEGMENTER)
+    opened, masks = whole_series("1.2", 5)[0], [mask_ready("1.2", sequence) for sequence in range(5)]
+
+    def open_and_beat() -> None:
+        gateway.bus.publish(opened)  # again and again, as the feed may still be connecting
+        gateway.beat()
+
+    with serve_masks(segmenter, masks), MaskFeed(open_bus(VIEWER)) as feed:
+        assert sequences(take(feed, 5, open_and_beat)) == {"1.2": list(range(5))}
+
+
 def test_a_refused_replay_is_repeated_with_growing_pauses() -> None:
     clock, bus = Clock(), InMemoryBus()
     events, asked_at_s = whole_series("1.2", 3), []

@@ -20,8 +20,8 @@ from neuroscan_core.bus.endpoints import MAX_SOCKET_PATH_BYTES, Channel, Endpoin
 from neuroscan_core.bus.zeromq import ZeroMqBus
 from neuroscan_core.config import BusConfig, NodeConfig
 from neuroscan_core.domain.errors import BusError, ConfigurationError, RequestTimeout, WireFormatError
-from neuroscan_core.domain.events import GATEWAY, VIEWER, GatewayHeartbeat, SliceReceived
-from neuroscan_core.domain.requests import GetGatewayHealth, Health, ListSeries, SeriesList
+from neuroscan_core.domain.events import GATEWAY, SEGMENTER, VIEWER, GatewayHeartbeat, SliceReceived
+from neuroscan_core.domain.requests import GetGatewayHealth, GetSegmenterHealth, Health, ListSeries, SeriesList
 from tests.bus.conftest import connect, free_ports, network_config, take
 from tests.bus.series import PATIENCE_S, mask_ready, slice_received
 
@@ -336,3 +336,9 @@ def test_garbage_to_a_server_is_passed_over(
 def test_a_message_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     with ZeroMqBus(GATEWAY, BusConfig(), tmp_path) as gateway, pytest.raises(WireFormatError):
         gateway.publish(GatewayHeartbeat((object(),)))  # type: ignore[arg-type]
+
+
+def test_whoever_serves_a_role_can_be_subscribed_to_before_its_first_event(tmp_path: Path, closing: ExitStack) -> None:
+    bus = closing.enter_context(ZeroMqBus(SEGMENTER, BusConfig(), tmp_path))
+    closing.enter_context(bus.serve(GetSegmenterHealth, lambda _: Health(True)))
+    assert (tmp_path / "segmenter.events").is_socket()

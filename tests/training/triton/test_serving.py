@@ -62,8 +62,9 @@ def test_the_command_serves_until_it_is_asked_to_end_and_takes_the_server_along(
 
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_server_that_ends_leaves_nothing_behind(repository: Path, is_killed: bool) -> None:
+    others = set(psutil.Process().children(recursive=True))
     with serving(repository) as server:
-        family = psutil.Process().children(recursive=True)
+        family = [process for process in psutil.Process().children(recursive=True) if process not in others]
         staged = [part for process in family for part in process.cmdline() if part.startswith("--backend-directory=")]
         assert family
         if is_killed:
