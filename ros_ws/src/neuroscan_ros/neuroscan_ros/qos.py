@@ -31,7 +31,7 @@ SEGMENTATIONS_KEPT = 4
 
 
 def stream(depth: int) -> QoSProfile:
-    """Slices, masks and what happens to series: reliable, `depth` kept; what a restart misses is replayed on request."""
+    """Slices, masks and what happens to series: reliable, `depth` kept; replays bring what a restart misses."""
     return QoSProfile(
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.VOLATILE,
