@@ -106,7 +106,7 @@ def num_processors() -> int:
 def multiplies_bytes(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether the processor has dot products of bytes, without which INT8 is no faster than FP32.
 
-    Measured with the bundled network, one thread: 2.1 times as fast with AVX512-VNNI. Processors are asked by the
+    Measured with the bundled network, one thread: 2.2 times as fast with AVX512-VNNI. Processors are asked by the
     names that Linux gives their features: VNNI of AVX-512 and of AVX on x86-64, DotProd on Arm.
     """
     try:

@@ -38,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine", choices=("tensorrt", "onnxruntime-cuda", "onnxruntime", "triton"), default="tensorrt",
         help="what executes (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--precision", choices=("auto", "fp32", "fp16", "int8"), default="auto")
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32", "fp16", "int8"), default="auto",
+        help="default auto: FP16 on TensorRT; on onnxruntime INT8 where bundle and processor allow it; else FP32",
+    )  # fmt: skip
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4], metavar="N", help="batch sizes (default 1 4)")
     parser.add_argument("--runs", type=int, default=100, metavar="N", help="timed runs of each (default %(default)s)")
     parser.add_argument("--gate-only", action="store_true", help="build and compare; time nothing")
