@@ -95,15 +95,14 @@ def load_bundle(folder: Path) -> Bundle:
     InvalidBundle
         A file is missing, the ONNX file is not the one of the card, or the card asks for what the node cannot do.
     """
-    card = _read_card(folder)
+    card = read_card(folder)
     problem = _cannot_feed(card)
     if problem:
         raise InvalidBundle(
             f"{card.name}, a {card.kind.value} model, {problem}.",
             remedy="Use a bundle that was exported for this version of the node.",
         )
-    onnx_path = _inside(folder, card.onnx_file)
-    _check_hash(onnx_path, card)
+    onnx_path = checked_file(folder, card.onnx_file, card.onnx_sha256)
     _check_opset(card)
     return Bundle(card, folder, onnx_path, _read_reference(_inside(folder, card.reference_file), card))
 
@@ -151,6 +150,22 @@ def find_bundles(models_dir: Path | None = None) -> dict[str, Bundle]:
     return bundles
 
 
+def find_cards(models_dir: Path | None = None) -> dict[str, ModelCard]:
+    """Read the cards of the bundles that `find_bundles` would load.
+
+    Raises
+    ------
+    InvalidBundle
+        There is no such folder, or a card cannot be used.
+    """
+    cards: dict[str, ModelCard] = {}
+    for directory in (Path(neuroscan_core.__file__).parent / "models", models_dir):
+        for folder in _folders_with_card(directory):
+            card = read_card(folder)
+            cards[card.name] = card
+    return cards
+
+
 def _folders_with_card(directory: Path | None) -> Iterator[Path]:
     if directory is None:
         return
@@ -159,7 +174,14 @@ def _folders_with_card(directory: Path | None) -> Iterator[Path]:
     yield from sorted(card.parent for card in directory.glob(f"*/{CARD_FILE}"))
 
 
-def _read_card(folder: Path) -> ModelCard:
+def read_card(folder: Path) -> ModelCard:
+    """Read the card of a bundle alone; whether the other files belong to it is not looked at.
+
+    Raises
+    ------
+    InvalidBundle
+        There is none, or it cannot be used.
+    """
     path = folder / CARD_FILE
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -178,16 +200,24 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _check_hash(path: Path, card: ModelCard) -> None:
-    digest = hashlib.sha256()
+def checked_file(folder: Path, name: str, sha256: str) -> Path:
+    """Path of a file that a card names, after a look at its contents.
+
+    Raises
+    ------
+    InvalidBundle
+        The file is not in the bundle's folder, or not the one that the card describes.
+    """
+    path, digest = _inside(folder, name), hashlib.sha256()
     try:
         with path.open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     except OSError as exc:
         raise InvalidBundle(f"Cannot read {path}: {exc.strerror}.", remedy=_EXPORT_AGAIN) from exc
-    if digest.hexdigest() != card.onnx_sha256:
+    if digest.hexdigest() != sha256:
         raise InvalidBundle(f"{path} is not the file that its card describes: SHA-256 differs.", remedy=_EXPORT_AGAIN)
+    return path
 
 
 def _check_opset(card: ModelCard) -> None:
