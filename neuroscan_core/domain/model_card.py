@@ -185,6 +185,10 @@ class ModelCard:
             return (len(self.regions), *self.size)
         return (len(self.labels) + (self.kind is ModelKind.MULTIMODAL2D), *self.size)
 
+    def variants_for(self, engine: str, precision: str) -> tuple[Variant, ...]:
+        """Other files with the same network, in a precision and made for an engine."""
+        return tuple(one for one in self.variants if (one.engine, one.precision) == (engine, precision))
+
     @property
     def needs_stripped(self) -> bool:
         """Whether the network never saw a skull in training."""

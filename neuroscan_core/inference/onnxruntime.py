@@ -118,7 +118,7 @@ def multiplies_bytes(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 def has_quantised_file(bundle: Bundle) -> bool:
     """Whether the bundle holds the same network in INT8 for ONNX Runtime."""
-    return any((variant.precision, variant.engine) == ("int8", "onnxruntime") for variant in bundle.card.variants)
+    return bool(bundle.card.variants_for("onnxruntime", "int8"))
 
 
 def quantised_file(bundle: Bundle) -> Path:
@@ -129,12 +129,12 @@ def quantised_file(bundle: Bundle) -> Path:
     EngineUnavailable
         The bundle has none.
     """
-    for variant in bundle.card.variants:
-        if (variant.precision, variant.engine) == ("int8", "onnxruntime"):
-            return variant_path(bundle, variant)
-    raise EngineUnavailable(
-        f"{bundle.card.name} has no int8 file for ONNX Runtime.", remedy="Set segmenter.precision: auto."
-    )
+    variants = bundle.card.variants_for("onnxruntime", "int8")
+    if not variants:
+        raise EngineUnavailable(
+            f"{bundle.card.name} has no int8 file for ONNX Runtime.", remedy="Set segmenter.precision: auto."
+        )
+    return variant_path(bundle, variants[0])
 
 
 def open_session(  # onnxruntime has no type information

@@ -91,14 +91,10 @@ def candidates_here(
 
 def _has_file(bundle: Bundle, engine: str, precision: str) -> bool:
     """Whether the bundle has what an engine needs for a precision; TensorRT makes its own FP16."""
-    if engine != "onnxruntime" or precision == "fp32":
-        return True
-    return any((v.engine, v.precision) == (engine, precision) for v in bundle.card.variants)
+    return engine != "onnxruntime" or precision == "fp32" or bool(bundle.card.variants_for(engine, precision))
 
 
 def file_of(bundle: Bundle, candidate: Candidate) -> Path:
     """Return the ONNX file that a candidate executes or builds from."""
-    for variant in bundle.card.variants:
-        if (variant.engine, variant.precision) == (candidate.engine, candidate.precision):
-            return bundle.folder / variant.file
-    return bundle.onnx_path
+    variants = bundle.card.variants_for(candidate.engine, candidate.precision)
+    return bundle.folder / variants[0].file if variants else bundle.onnx_path

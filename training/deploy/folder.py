@@ -113,9 +113,8 @@ def _write_networks(bundle: Bundle, old_bundle: Bundle | None, folder: Path) -> 
         with OnnxRuntimeEngine(old_bundle) as engine:
             check_against_reference(engine, bundle.reference)
         shutil.copyfile(old_bundle.onnx_path, folder / OLD_ONNX)
-    for variant in bundle.card.variants:
-        if (variant.precision, variant.engine) == ("fp16", "tensorrt") and not (folder / HALF_ONNX).is_file():
-            shutil.copyfile(variant_path(bundle, variant), folder / HALF_ONNX)
+    for variant in bundle.card.variants_for("tensorrt", "fp16")[:1]:
+        shutil.copyfile(variant_path(bundle, variant), folder / HALF_ONNX)
 
 
 def _page(card: ModelCard, folder: Path) -> str:

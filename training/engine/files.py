@@ -13,7 +13,7 @@ from neuroscan_core.inference.tensorrt.generation import Generation
 def needs_fp16_file(bundle: Bundle, config: SegmenterConfig, tensorrt_version: str) -> bool:
     """Whether this TensorRT takes FP16 from the graph alone, FP16 is wanted, and the bundle has no such file."""
     wants_fp16 = config.precision in ("auto", "fp16")
-    has_file = any((v.precision, v.engine) == ("fp16", "tensorrt") for v in bundle.card.variants)
+    has_file = bool(bundle.card.variants_for("tensorrt", "fp16"))
     return wants_fp16 and not has_file and not Generation.of(tensorrt_version).is_weakly_typed
 
 

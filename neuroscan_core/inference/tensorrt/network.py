@@ -66,6 +66,5 @@ def _files(bundle: Bundle, precision: Precision, generation: Generation) -> Iter
     if generation.file_precision(precision) == "fp32":
         yield NetworkFile(bundle.onnx_path, bundle.card.onnx_sha256, precision)
         return
-    for variant in bundle.card.variants:
-        if variant.precision == precision and variant.engine == ENGINE:
-            yield NetworkFile(variant_path(bundle, variant), variant.sha256, precision)
+    for variant in bundle.card.variants_for(ENGINE, precision):
+        yield NetworkFile(variant_path(bundle, variant), variant.sha256, precision)
