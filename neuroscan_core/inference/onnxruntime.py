@@ -17,11 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable, InvalidBundle
+from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable, InvalidBundle, ModelError
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.inference.bundle import Bundle
 from neuroscan_core.inference.gate import check_against_reference, limits_for
 from neuroscan_core.inference.variants import variant_path
+from neuroscan_core.log import get_logger
+
+log = get_logger(__name__)
 
 DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
 
@@ -35,8 +38,8 @@ class OnnxRuntimeEngine:
     threads : int
         Slices computed at once, or threads for one patch of a volume; 0: as many as there are processors.
     precision : str
-        ``int8`` takes the bundle's quantised file, ``auto`` does where the bundle has one and the processor multiplies
-        bytes (see `multiplies_bytes`); anything else computes in FP32, which is the most exact.
+        ``int8`` takes the bundle's quantised file, ``auto`` does where the bundle has one that can be used and the
+        processor multiplies bytes (see `multiplies_bytes`); anything else computes in FP32, which is the most exact.
 
     Raises
     ------
@@ -50,17 +53,15 @@ class OnnxRuntimeEngine:
 
     def __init__(self, bundle: Bundle, threads: int = 0, *, precision: str = "fp32") -> None:
         self._card = bundle.card
-        if precision == "auto" and has_quantised_file(bundle) and multiplies_bytes():
-            precision = "int8"
-        self._precision = "int8" if precision == "int8" else "fp32"
-        path = quantised_file(bundle) if precision == "int8" else bundle.onnx_path
+        is_chosen = precision == "auto" and has_quantised_file(bundle) and multiplies_bytes()
         threads = threads or num_processors()
         is_volume = bundle.card.kind is ModelKind.VOLUME3D
-        self._session = open_session(bundle, "CPUExecutionProvider", threads=threads if is_volume else 1, path=path)
-        self._pool = ThreadPoolExecutor(1 if is_volume else threads, thread_name_prefix="onnxruntime")
+        self._session_threads, pool_threads = (threads, 1) if is_volume else (1, threads)
+        self._pool = ThreadPoolExecutor(pool_threads, thread_name_prefix="onnxruntime")
         try:
-            check_against_reference(self, bundle.reference, limits_for(self._precision))
-        except EngineRefused:
+            if not (is_chosen and self._open_quantised(bundle)):
+                self._open(bundle, "int8" if precision == "int8" else "fp32")
+        except ModelError:
             self.close()
             raise
 
@@ -92,6 +93,21 @@ class OnnxRuntimeEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _open_quantised(self, bundle: Bundle) -> bool:
+        """Open the INT8 file that nobody asked for; False where it cannot be used."""
+        try:
+            self._open(bundle, "int8")
+        except (EngineRefused, InvalidBundle) as exc:
+            log.error("the quantised network cannot be used; FP32 serves", model=self._card.name, reason=str(exc))
+            return False
+        return True
+
+    def _open(self, bundle: Bundle, precision: str) -> None:
+        self._precision = precision
+        path = quantised_file(bundle) if precision == "int8" else bundle.onnx_path
+        self._session = open_session(bundle, "CPUExecutionProvider", threads=self._session_threads, path=path)
+        check_against_reference(self, bundle.reference, limits_for(precision))
 
     def _run_one(self, image_1CHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         feed = {self._card.input_name: np.ascontiguousarray(image_1CHW, dtype=np.float32)}

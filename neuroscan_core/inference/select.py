@@ -61,14 +61,7 @@ def open_engine(
 def _open_processor(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
     from neuroscan_core.inference.onnxruntime import OnnxRuntimeEngine
 
-    try:
-        return OnnxRuntimeEngine(bundle, config.threads, precision=config.precision)
-    except (EngineRefused, InvalidBundle) as exc:
-        if config.precision != "auto":
-            raise
-        # Where it was the FP32 file after all, it fails once more, with its own reason.
-        log.error("the quantised network cannot be used; FP32 serves", model=bundle.card.name, reason=str(exc))
-        return OnnxRuntimeEngine(bundle, config.threads)
+    return OnnxRuntimeEngine(bundle, config.threads, precision=config.precision)
 
 
 def _open_cuda(bundle: Bundle, config: SegmenterConfig) -> InferenceEngine:
