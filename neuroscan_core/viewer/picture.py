@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ PALETTE_BGR = ((66, 66, 245), (80, 200, 255), (120, 220, 90), (245, 160, 70))
 WINDOW_PERCENTILE = 99.5
 
 Picture = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
 
 
 def grey_levels(pixels_ji: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
@@ -44,9 +47,32 @@ def overlay_picture(
     ndarray of uint8, shape (rows, columns, 3)
         BGR.
     """
-    picture = grey_picture(pixels_ji)
+    return tint(grey_levels(pixels_ji), labels_ji, palette_colour, opacity=opacity)
+
+
+def palette_colour(label: int) -> Colour:
+    """Colour of a label of which nothing is known, in BGR."""
+    return PALETTE_BGR[(label - 1) % len(PALETTE_BGR)]
+
+
+def tint(
+    grey_ji: npt.NDArray[np.uint8],
+    labels_ji: npt.NDArray[np.uint8],
+    colour_of: Callable[[int], Colour],
+    *,
+    opacity: float = 0.35,
+) -> Picture:
+    """Draw a label map over grey levels; see `overlay_picture`.
+
+    Parameters
+    ----------
+    grey_ji, labels_ji : ndarray of uint8, shape (rows, columns)
+    colour_of : callable
+        Gives the colour of a label; its components come out in the order in which it has them.
+    """
+    picture = np.asarray(cv2.cvtColor(grey_ji, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     for value in np.unique(labels_ji[labels_ji > 0]):
-        colour = PALETTE_BGR[(int(value) - 1) % len(PALETTE_BGR)]
+        colour = colour_of(int(value))
         region_ji = labels_ji == value
         tinted = (1 - opacity) * picture[region_ji] + opacity * np.array(colour, dtype=np.float32)
         picture[region_ji] = tinted.astype(np.uint8)
