@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -37,7 +38,14 @@ from dicom_gateway.rules import RuleSet, check_kinds
 from dicom_gateway.study.desk import StudyDesk
 from neuroscan_core import crashpoints
 from neuroscan_core.config import NodeConfig, SegFormat
-from neuroscan_core.domain.errors import NeuroScanError, RejectionCode, RequestRefused, StorageError, UnreadableObject
+from neuroscan_core.domain.errors import (
+    ConfigurationError,
+    NeuroScanError,
+    RejectionCode,
+    RequestRefused,
+    StorageError,
+    UnreadableObject,
+)
 from neuroscan_core.domain.events import Event, MaskReady, SegmentationReady, SeriesCompleted, SeriesRejected
 from neuroscan_core.domain.requests import (
     Acknowledged,
@@ -84,19 +92,29 @@ class Gateway:
     def __init__(self, config: NodeConfig, bus: MessageBus, *, clock: Callable[[], float] = time.time) -> None:
         self._config, self._bus, self._clock = config, bus, clock
         for folder in (config.state_dir, config.spool_dir, config.results_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder)
         self.registry = CollectorRegistry()
         self._bundles: dict[str, Bundle] = find_bundles(config.segmenter.models_dir)
         rules = RuleSet(config.rules)
         rules.check_models(self._bundles)
         check_kinds(config, {name: bundle.card.kind for name, bundle in self._bundles.items()})
-        self._journal = Journal(config.journal_path)
+        with ExitStack() as opened:
+            self._journal = Journal(config.journal_path)
+            opened.callback(self._journal.close)
+            self._compose(config, bus, rules, clock, opened)
+            opened.pop_all()
+
+    def _compose(
+        self, config: NodeConfig, bus: MessageBus, rules: RuleSet, clock: Callable[[], float], opened: ExitStack
+    ) -> None:
+        """Put the parts together; those with threads are closed by `opened` where a later one cannot be made."""
         self._spool = Spool(config.spool_dir)
         self._headers = SourceHeaders(self._read_headers)
         self._assembler = SeriesAssembler(
             config, self._journal, self._say, rules, clock=clock, registry=self.registry, on_header=self._keep_header,
             takes_part=self._takes_part,
         )  # fmt: skip
+        opened.callback(self._assembler.close)
         channels = {name: bundle.card.channels for name, bundle in self._bundles.items()}
         self._desk = StudyDesk(
             config.studies, channels, self._journal, bus.publish, self._assembler.completed, clock=clock
@@ -157,7 +175,7 @@ class Gateway:
             (ListSeries, self._list_series),
             (SubmitSegmentation, self._accept_segmentation),
             (SubmitFailure, self._accept_failure),
-            (GetGatewayHealth, self._health),
+            (GetGatewayHealth, lambda _: self.health()),
         ):
             self._serving.enter_context(self._bus.serve(request_type, handler))  # type: ignore[arg-type]
         self._delivery.start()
@@ -318,7 +336,8 @@ class Gateway:
         self._desk.note(series_uid)
         log.warning("series is not segmented", series=series_uid, code=code, reason=message)
 
-    def _health(self, request: GetGatewayHealth) -> Health:
+    def health(self) -> Health:
+        """How it is."""
         problems = [*self._scp.problems(), *self._delivery.problems()]
         return Health(not self._scp.problems(), tuple(problems), generate_latest(self.registry).decode())
 
@@ -371,3 +390,13 @@ class Gateway:
             except NeuroScanError:
                 log.exception("a spooled object cannot be read again", sop=record.sop_uid)
         return headers
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"The folder {folder} cannot be made: {exc.strerror}.",
+            remedy="Set state_dir to a folder that this user may write.",
+        ) from exc

@@ -330,15 +330,23 @@ def load_config(path: Path | None) -> NodeConfig:
     ConfigurationError
         Names every wrong key, what it holds and what is allowed.
     """
-    if path is None:
-        return NodeConfig()
+    return NodeConfig() if path is None else parse_config(read_config(path), source=str(path))
+
+
+def read_config(path: Path) -> Any:
+    """Read a configuration file without a look at its keys.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be read, or is not YAML.
+    """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as exc:
         raise ConfigurationError(f"Cannot read {path}: {exc.strerror}.", remedy="Check path and rights.") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{path} is not YAML: {exc}.", remedy="Mend the line that it names.") from exc
-    return parse_config(raw or {}, source=str(path))
 
 
 def parse_config(raw: Any, *, source: str = "configuration") -> NodeConfig:
@@ -346,9 +354,12 @@ def parse_config(raw: Any, *, source: str = "configuration") -> NodeConfig:
     try:
         return NodeConfig.model_validate(raw)
     except ValidationError as exc:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in error['loc']) or 'file'}: {error['msg']}" for error in exc.errors()
-        )
+        problems = "; ".join(f"{key or 'file'}: {message}" for key, message in wrong_keys(exc))
         raise ConfigurationError(
             f"{source}: {problems}.", remedy="`neuroscan config reference` lists every key."
         ) from exc
+
+
+def wrong_keys(error: ValidationError) -> list[tuple[str, str]]:
+    """Dotted path of each wrong key, empty where the whole is wrong, and what is wrong with it."""
+    return [(".".join(str(part) for part in one["loc"]), one["msg"]) for one in error.errors()]

@@ -35,26 +35,40 @@ def _naming(process: str) -> structlog.typing.Processor:
     return add_process
 
 
-def configure_logging(config: LogConfig, *, process: str) -> None:
-    """Set up logging of this process to standard error; call once, from the command line."""
+def configure_logging(config: LogConfig, *, process: str, sink: Any = None) -> None:
+    """Set up logging of this process; call once, when it begins.
+
+    Parameters
+    ----------
+    config : LogConfig
+    process : str
+        Named in every line.
+    sink : object, optional
+        Takes the lines instead of standard error by its methods ``debug``, ``info``, ``warning``, ``error`` and
+        ``critical``; it adds time and severity to readable text itself. With a sink this may be called again.
+    """
+    colours = sink is None and sys.stderr.isatty()
+    stamps: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if config.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=36)
+        else structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=36 if sink is None else 0)
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             _naming(process),
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *(stamps if sink is None or config.format == "json" else ()),
             structlog.processors.format_exc_info,
             _refuse_patient_data,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(int(getattr(logging, config.level.upper()))),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr) if sink is None else lambda *_: sink,
+        cache_logger_on_first_use=sink is None,
     )
 
 

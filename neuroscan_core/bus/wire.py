@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from neuroscan_core.domain.errors import NeuroScanError, RequestRefused, WireFormatError
+from neuroscan_core.domain.errors import NeuroScanError, RequestRefused, RequestTimeout, WireFormatError
 from neuroscan_core.domain.events import EVENT_TYPES, Event, SliceReceived
 from neuroscan_core.domain.requests import REQUEST_TYPES, ReplayedEvents, Reply, Request
 
@@ -55,11 +55,14 @@ class Failure(Reply):
 
     @classmethod
     def of(cls, error: NeuroScanError) -> Failure:
-        """The failure that tells of an error."""
-        return cls(type(error).__name__, error.message, error.remedy)
+        """The failure that tells of an error; a refusal that came from another server stays what it was."""
+        code = error.code if isinstance(error, RequestRefused) else ""
+        return cls(code or type(error).__name__, error.message, error.remedy)
 
-    def as_error(self) -> RequestRefused:
-        """The error for whoever asked."""
+    def as_error(self) -> RequestRefused | RequestTimeout:
+        """The error for whoever asked: that of the server, or that the server itself asked another one in vain."""
+        if self.code == RequestTimeout.__name__:
+            return RequestTimeout(self.message, remedy=self.remedy)
         return RequestRefused(self.message, remedy=self.remedy, code=self.code)
 
 

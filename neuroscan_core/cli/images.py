@@ -118,7 +118,7 @@ def archive(
 ) -> None:
     """Run a small archive for trials: takes what it is sent, commits to it, keeps it as files."""
     from dicom_gateway.archive import Archive
-    from neuroscan_core.cli.node import stop_on_signals
+    from neuroscan_core.process import stop_on_signals
 
     stopping = stop_on_signals()
     stored = Archive(directory, host=host, port=port, ae_title=ae_title, on_store=lambda _, path: typer.echo(str(path)))

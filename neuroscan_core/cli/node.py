@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuroscan_core.cli.console import ConfigFile, load, show_table
+from neuroscan_core.process import PICTURES_WAIT, stop_on_signals
 
 if TYPE_CHECKING:
     from neuroscan_core.config import NodeConfig
 
-PICTURES_WAIT = 5  # niceness of the viewer: when the processor is short, masks come before pictures of them
 EXPLAINED_STATES = ("waiting", "rejected", "failed")
 CrashAt = Annotated[str | None, typer.Option("--crash-at", hidden=True, metavar="POINT[:N]")]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
@@ -39,7 +38,7 @@ def up(config: ConfigFile = None, supervised: Supervised = False) -> None:
     from neuroscan_core.supervise import Supervisor
 
     node = _begin(config, "supervisor")
-    stopping = stop_on_signals(supervised)
+    stopping = _stop_on_signals(supervised)
     threading.Thread(target=announce_ready, args=(node, stopping), name="announce-ready", daemon=True).start()
     raise typer.Exit(Supervisor(process_specs(node, config)).run(stopping))
 
@@ -52,7 +51,7 @@ def gateway(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Sup
     from neuroscan_core.heap import settle
 
     node = _begin(config, GATEWAY, crash_at)
-    stopping = stop_on_signals(supervised)
+    stopping = _stop_on_signals(supervised)
     bus = open_bus(node, GATEWAY)
     try:
         with Gateway(node, bus):
@@ -67,15 +66,14 @@ def segmenter(config: ConfigFile = None, crash_at: CrashAt = None, supervised: S
     from neuroscan_core.bus import open_bus
     from neuroscan_core.bus.feed import SeriesFeed
     from neuroscan_core.domain.events import SEGMENTER
-    from neuroscan_core.inference.bundle import find_bundles
+    from neuroscan_core.inference.select import bundles_in_use
     from neuroscan_core.service import SegmentationService
 
     node = _begin(config, SEGMENTER, crash_at)
-    stopping = stop_on_signals(supervised)
+    stopping = _stop_on_signals(supervised)
     bus = open_bus(node, SEGMENTER)
     try:
-        found = find_bundles(node.segmenter.models_dir)
-        bundles = {name: bundle for name, bundle in found.items() if name in node.models_in_use}
+        bundles = bundles_in_use(node)
         with SeriesFeed(bus) as feed, SegmentationService(bus, bundles, node.segmenter, feed=feed):
             stopping.wait()
     finally:
@@ -91,7 +89,7 @@ def viewer(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Supe
 
     node = _begin(config, VIEWER, crash_at)
     os.nice(PICTURES_WAIT)
-    stopping = stop_on_signals(supervised)
+    stopping = _stop_on_signals(supervised)
     bus = open_bus(node, VIEWER)
     try:
         with MaskFeed(bus) as masks, Viewer(node.viewer, bus, masks):
@@ -154,11 +152,9 @@ def _begin(config: Path | None, process: str, crash_at: str | None = None) -> No
     return node
 
 
-def stop_on_signals(supervised: bool = False) -> threading.Event:
+def _stop_on_signals(supervised: bool) -> threading.Event:
     """An event that SIGTERM, SIGINT and, under a supervisor, the supervisor's end set."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stop_on_signals()
     if supervised:
         threading.Thread(target=_watch_supervisor, args=(stopping,), name="watch-supervisor", daemon=True).start()
     return stopping

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from neuroscan_core.config import SegmenterConfig
+from neuroscan_core.config import NodeConfig, SegmenterConfig
 from neuroscan_core.domain.errors import EngineRefused, EngineUnavailable, InvalidBundle
-from neuroscan_core.inference.bundle import Bundle
+from neuroscan_core.inference.bundle import Bundle, find_bundles
 from neuroscan_core.inference.watched import WatchedEngine
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import InferenceEngine
@@ -20,6 +20,18 @@ log = get_logger(__name__)
 
 Opener = Callable[[Bundle, SegmenterConfig], InferenceEngine]
 AUTO_ORDER = ("tensorrt", "onnxruntime-cuda")
+
+
+def bundles_in_use(config: NodeConfig) -> dict[str, Bundle]:
+    """Load the bundles that rules and studies of a node name.
+
+    Raises
+    ------
+    InvalidBundle
+        One that can be found, in use or not, is damaged.
+    """
+    found = find_bundles(config.segmenter.models_dir)
+    return {name: bundle for name, bundle in found.items() if name in config.models_in_use}
 
 
 def open_engine(

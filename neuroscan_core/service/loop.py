@@ -37,14 +37,13 @@ from neuroscan_core.pipeline.streaming import SliceMask, Window, segment_windows
 from neuroscan_core.ports import InferenceEngine, MessageBus
 from neuroscan_core.service.masks import MaskLog
 from neuroscan_core.service.metrics import SegmenterMetrics
-from neuroscan_core.service.models import ModelSource, replacements
+from neuroscan_core.service.models import STREAMING_KINDS, ModelSource, replacements
 from neuroscan_core.service.series import INTERNAL_ERROR, SeriesWork
 from neuroscan_core.service.study import Outcome, StudySegmenter
 from neuroscan_core.service.submit import Submission, Submitter
 
 log = get_logger(__name__)
 
-STREAMING_KINDS = (ModelKind.SLICE25D, ModelKind.CLASSIFIER)  # needed at once; those of studies can wait
 IDLE_S = 0.2
 MAX_EVENTS_PER_STEP = 32  # a slice that waits in the feed may have to be replayed; one that is taken is only kept
 
@@ -122,7 +121,7 @@ class SegmentationService:
             if bundle.card.kind in STREAMING_KINDS:
                 self._engines[name] = bundle.open_engine(self._config)
         self._serving.enter_context(self._bus.serve(ReplayMasks, self._masks.replay))
-        self._serving.enter_context(self._bus.serve(GetSegmenterHealth, self._health))
+        self._serving.enter_context(self._bus.serve(GetSegmenterHealth, lambda _: self.health()))
         self._submitter.start()
         self._studies.start()
         self._thread.start()
@@ -343,7 +342,14 @@ class SegmentationService:
 
     # ------------------------------------------------------------------------------------------------------ health
 
-    def _health(self, _: GetSegmenterHealth) -> Health:
+    @property
+    def engines(self) -> Mapping[str, str]:
+        """Name of the engine that executes each model that is open."""
+        engines = (*self._engines.values(), *self._studies.engines)
+        return {engine.card.name: engine.name for engine in engines}
+
+    def health(self) -> Health:
+        """How it is."""
         problems = []
         if not self._thread.is_alive():
             problems.append("The segmentation thread has ended.")
