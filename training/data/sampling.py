@@ -69,12 +69,8 @@ def batched(items: Sequence, order: npt.NDArray[np.intp], size: int, num_batches
     return [[items[n] for n in order[start : start + size]] for start in range(0, len(order) - size + 1, size)]
 
 
-class EpochSampler:
-    """Draws the windows of each epoch for 2.5D networks.
-
-    LGG: every tumour slice and as many others. Volumes of thin slices: every
-    third slice from a random offset, with neighbours 1 to 5 slices away;
-    slices without brain only now and then.
+class ShuffledSampler:
+    """Draws the items of each epoch and shuffles them into batches.
 
     Parameters
     ----------
@@ -83,7 +79,7 @@ class EpochSampler:
     cases : sequence of CachedCase
         Cases to draw from.
     batch_size : int
-        Windows per batch; an epoch's remainder is dropped.
+        Items per batch; an epoch's remainder is dropped.
     seed : int
         Same seed, same epochs.
     num_batches : int, optional
@@ -98,21 +94,34 @@ class EpochSampler:
         seed: int,
         num_batches: int | None = None,
     ) -> None:
-        self._cases = list(cases)
+        self._cache, self._cases = cache, list(cases)
         self._batch_size, self._seed, self._num_batches = batch_size, seed, num_batches
-        has_tumour_S = cache.label_counts_SL[:, 1:].any(axis=1)
-        has_brain_S = cache.foreground_S > MIN_FOREGROUND_PIXELS
-        self._has_tumour = {case.name: has_tumour_S[case.start : case.stop] for case in cases}
-        self._has_brain = {case.name: has_brain_S[case.start : case.stop] for case in cases}
 
-    def epoch(self, number: int) -> list[list[Window]]:
+    def epoch(self, number: int) -> list[list]:  # type: ignore[type-arg]  # windows or indices
         """Return the batches of an epoch."""
         rng = np.random.default_rng((self._seed, number))
+        items = self._items(rng)
+        return batched(items, rng.permutation(len(items)), self._batch_size, self._num_batches)
+
+    def _items(self, rng: np.random.Generator) -> list:  # type: ignore[type-arg]
+        """Return what an epoch shows, case by case."""
+        raise NotImplementedError
+
+
+class EpochSampler(ShuffledSampler):
+    """Draws the windows of each epoch for 2.5D networks.
+
+    LGG: every tumour slice and as many others. Volumes of thin slices: every
+    third slice from a random offset, with neighbours 1 to 5 slices away;
+    slices without brain only now and then.
+    """
+
+    def _items(self, rng: np.random.Generator) -> list[Window]:
         windows: list[Window] = []
         for case in self._cases:
             draw = self._draw_thick if self._is_thick(case) else self._draw_thin
             windows += draw(case, rng)
-        return batched(windows, rng.permutation(len(windows)), self._batch_size, self._num_batches)
+        return windows
 
     @staticmethod
     def _is_thick(case: CachedCase) -> bool:
@@ -120,13 +129,13 @@ class EpochSampler:
         return case.dataset == LGG or case.spacing_mm[0] > 2.0
 
     def _draw_thick(self, case: CachedCase, rng: np.random.Generator) -> list[Window]:
-        has_tumour = self._has_tumour[case.name]
+        has_tumour = self._cache.label_counts_SL[case.start : case.stop, 1:].any(axis=1)
         tumour, other = np.flatnonzero(has_tumour), np.flatnonzero(~has_tumour)
         others = rng.choice(other, min(len(tumour), len(other)), replace=False)
         return [window_at(case, int(offset)) for offset in (*tumour, *others)]
 
     def _draw_thin(self, case: CachedCase, rng: np.random.Generator) -> list[Window]:
-        has_brain = self._has_brain[case.name]
+        has_brain = self._cache.foreground_S[case.start : case.stop] > MIN_FOREGROUND_PIXELS
         windows = []
         for offset in range(int(rng.integers(BRATS_STRIDE)), case.num_slices, BRATS_STRIDE):
             if has_brain[offset] or rng.random() < EMPTY_SHARE:
@@ -135,7 +144,7 @@ class EpochSampler:
         return windows
 
 
-class SliceSampler:
+class SliceSampler(ShuffledSampler):
     """Draws slices with several channels: of each case as many with tumour core as others.
 
     From every case every third slice with brain, from a random offset, and
@@ -143,32 +152,18 @@ class SliceSampler:
     are rarer than oedema and decide two of the three regions.
     """
 
-    def __init__(
-        self,
-        cache: ArrayCache,
-        cases: Sequence[CachedCase],
-        batch_size: int,
-        seed: int,
-        num_batches: int | None = None,
-    ) -> None:
-        self._batch_size, self._seed, self._num_batches = batch_size, seed, num_batches
-        has_core_S = cache.label_counts_SL[:, [1, 3]].any(axis=1)
-        has_brain_S = cache.foreground_S > MIN_FOREGROUND_PIXELS
-        self._slices = [
-            (case.start + np.flatnonzero(has_brain_S[case.start : case.stop]),
-             case.start + np.flatnonzero(has_core_S[case.start : case.stop]))
-            for case in cases
-        ]  # fmt: skip
-
-    def epoch(self, number: int) -> list[list[int]]:
-        """Return the batches of an epoch: indices of slices in the cache."""
-        rng = np.random.default_rng((self._seed, number))
+    def _items(self, rng: np.random.Generator) -> list[int]:
+        has_brain_S = self._cache.foreground_S > MIN_FOREGROUND_PIXELS
+        has_core_S = self._cache.label_counts_SL[:, [1, 3]].any(axis=1)
         indices: list[int] = []
-        for brain, core in self._slices:
+        for case in self._cases:
+            brain, core = (
+                case.start + np.flatnonzero(has[case.start : case.stop]) for has in (has_brain_S, has_core_S)
+            )
             regular = brain[int(rng.integers(BRATS_STRIDE)) :: BRATS_STRIDE]
             chosen = rng.choice(core, min(len(regular), len(core)), replace=False)
             indices += [*regular.tolist(), *chosen.tolist()]
-        return batched(indices, rng.permutation(len(indices)), self._batch_size, self._num_batches)
+        return indices
 
 
 class PatchSampler:
@@ -237,24 +232,11 @@ def _corner(voxel: int, size: int, length: int, rng: np.random.Generator) -> int
     return min(max(corner, 0), length - size)
 
 
-class PictureSampler:
+class PictureSampler(ShuffledSampler):
     """Draws every picture once per epoch, in a new order."""
 
-    def __init__(
-        self,
-        cache: ArrayCache,
-        cases: Sequence[CachedCase],
-        batch_size: int,
-        seed: int,
-        num_batches: int | None = None,
-    ) -> None:
-        self._batch_size, self._seed, self._num_batches = batch_size, seed, num_batches
-        self._indices = [case.start for case in cases]
-
-    def epoch(self, number: int) -> list[list[int]]:
-        """Return the batches of an epoch: indices of pictures in the cache."""
-        rng = np.random.default_rng((self._seed, number))
-        return batched(self._indices, rng.permutation(len(self._indices)), self._batch_size, self._num_batches)
+    def _items(self, rng: np.random.Generator) -> list[int]:
+        return [case.start for case in self._cases]
 
 
 def load_batch(cache: ArrayCache, windows: Sequence[Window]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
