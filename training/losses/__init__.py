@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from neuroscan_core.domain.errors import ModelError
+from training import registry
 from training.losses.binary import FocalDiceLoss, dice_loss, focal_loss
 from training.losses.multiclass import CrossEntropyLoss, DiceCrossEntropyLoss, WeightedDiceLoss
 from training.losses.multilabel import MultiLabelDiceLoss
@@ -54,11 +54,4 @@ def build_loss(name: str, **options: Any) -> nn.Module:  # options differ by los
     UnknownLoss
         No loss has that name, or it has no such option.
     """
-    try:
-        factory = LOSSES[name]
-    except KeyError as exc:
-        raise UnknownLoss(f"There is no loss {name!r}.", remedy=f"Known are {', '.join(sorted(LOSSES))}.") from exc
-    known = list(inspect.signature(factory).parameters)
-    if unknown := sorted(set(options) - set(known)):
-        raise UnknownLoss(f"The loss {name} has no option {', '.join(unknown)}.", remedy=f"It has {', '.join(known)}.")
-    return factory(**options)
+    return registry.build("loss", LOSSES, name, options, UnknownLoss)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from neuroscan_core.domain.errors import ModelError
+from training import registry
 from training.networks.classifier import Classifier
 from training.networks.classifier_small import ClassifierSmall
 from training.networks.drunet import DRUNet
@@ -47,19 +47,7 @@ def build_network(name: str, **options: Any) -> nn.Module:  # options differ by 
     UnknownNetwork
         No network has that name, or it has no such option.
     """
-    try:
-        factory = NETWORKS[name]
-    except KeyError as exc:
-        raise UnknownNetwork(
-            f"There is no network {name!r}.", remedy=f"Known are {', '.join(sorted(NETWORKS))}."
-        ) from exc
-    known = list(inspect.signature(factory).parameters)
-    if unknown := sorted(set(options) - set(known)):
-        raise UnknownNetwork(
-            f"The network {name} has no option {', '.join(unknown)}.",
-            remedy=f"It has {', '.join(known) or 'none'}.",
-        )
-    return factory(**options)
+    return registry.build("network", NETWORKS, name, options, UnknownNetwork)
 
 
 def num_parameters(network: nn.Module) -> int:
