@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-REGIONS: dict[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+from neuroscan_core.domain.segmentation import GLIOMA_REGIONS
+from neuroscan_core.pipeline.volume3d import NESTING
+
+REGIONS = {region.name: region.labels for region in GLIOMA_REGIONS}
 CLASSES: dict[int, str] = {1: "necrotic core", 2: "oedema", 3: "enhancing tumour"}
-# Order in which nested regions are painted, and the label that each leaves where no later one covers it.
-NESTING: tuple[tuple[str, int], ...] = (("WT", 2), ("TC", 1), ("ET", 3))
 
 
 def region_mask(labels: npt.NDArray[np.integer], region: str) -> npt.NDArray[np.bool_]:
@@ -45,7 +46,7 @@ def labels_from_regions(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
         bool, WT, TC and ET on the first axis; they need not be nested.
     """
     labels = np.zeros(masks.shape[1:], dtype=np.uint8)
-    for mask, (_, value) in zip(masks, NESTING, strict=True):
+    for mask, value in zip(masks, NESTING.values(), strict=True):
         labels[mask] = value
     return labels
 

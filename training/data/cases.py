@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from neuroscan_core.domain.study import SEQUENCES
 from training.data.errors import NoCasesError
 
 LGG = "lgg"
@@ -20,8 +21,6 @@ MSD = "msd"
 DICOM = "dicom"
 PICTURES = "pictures"
 
-#: Order of channels everywhere in NeuroScan.
-SEQUENCES = ("T1", "T1ce", "T2", "FLAIR")
 #: Order of classes everywhere in NeuroScan.
 CLASSES = ("glioma", "meningioma", "no tumour", "pituitary")
 #: View of the data -> channels of its arrays.
