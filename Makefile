@@ -16,7 +16,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 # server and Python backend are used. There is none for other machines; the tests that need it say so and are skipped.
 TRITON_SERVER := if [ "$$(uname -sm)" = "Linux x86_64" ]; then $(PIP) --no-deps nvidia-pytriton==0.7.0; fi
 
-.PHONY: help demo test test-all bench lint format docs setup setup-dev clean
+.PHONY: help demo test test-all test-ros bench lint format docs setup setup-dev clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -31,6 +31,11 @@ test: $(DEV_STAMP) ## Run the tests that take seconds
 test-all: $(DEV_STAMP) ## Run all tests
 	$(BIN)/python -m pytest -m "" $(ARGS)
 
+test-ros: ## Run the tests of the ROS packages, where ROS 2 and ros_ws/install are sourced
+	@$(PYTHON) -c 'import rclpy, neuroscan_msgs, neuroscan_ros' 2>/dev/null || { echo "ROS 2 is not sourced: \
+	. /opt/ros/DISTRO/setup.sh && cd ros_ws && colcon build && . install/setup.sh" >&2; exit 1; }
+	$(PYTHON) -m pytest -m "" ros_ws/src/neuroscan_ros/test tests/bus $(ARGS)
+
 bench: $(DEV_STAMP) ## Measure latency and throughput on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -38,7 +43,7 @@ lint: $(DEV_STAMP) ## Check style, types and import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=ros_ws/src/neuroscan_ros $(BIN)/lint-imports
 
 format: $(DEV_STAMP) ## Bring the code into shape
 	$(BIN)/ruff check --fix .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -24,11 +25,11 @@ def test_both_package_systems_state_the_same_name_version_and_licence(repository
 
 
 def test_listed_data_files_exist(repository: Path) -> None:
-    text = (repository / "pyproject.toml").read_text()
-    section = text.partition("[tool.setuptools.data-files]")[2].partition("\n[")[0]
-    listed = re.findall(r'"([^"]+)"', " ".join(line.partition("=")[2] for line in section.splitlines()))
+    config = configparser.ConfigParser()
+    config.read(repository / "setup.cfg")
+    listed = " ".join(config["options.data_files"].values()).split()
     assert {"package.xml", "resource/neuroscan", "pyproject.toml", "README.md"} <= set(listed)
-    assert all((repository / name).is_file() for name in listed)
+    assert all(any(path.is_file() for path in repository.glob(name)) for name in listed), listed
 
 
 def test_base_installation_needs_no_torch(repository: Path) -> None:
@@ -43,7 +44,7 @@ def test_no_folder_of_the_repository_shadows_the_launch_package_of_ros(repositor
 
 def test_make_help_lists_the_promised_targets(repository: Path) -> None:
     result = subprocess.run(["make", "help"], cwd=repository, capture_output=True, text=True, timeout=60, check=True)
-    for target in ("demo", "test", "test-all", "bench", "lint"):
+    for target in ("demo", "test", "test-all", "test-ros", "bench", "lint"):
         assert re.search(rf"^make {target} ", result.stdout, re.MULTILINE)
 
 
