@@ -5,19 +5,17 @@ Checkpoints hold tensors and plain values only; nothing in them is executed.
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from neuroscan_core.domain.model_card import ModelKind
 from training.export.errors import ExportError
 from training.networks import UnknownNetwork, build_network
+from training.torch_file import DamagedFile, read_torch_file
 
 BEST_FILE = "best.pt"
 KINDS = {
@@ -29,8 +27,6 @@ KINDS = {
     "segresnet": ModelKind.VOLUME3D,
     "unet": ModelKind.MULTIMODAL2D,
 }
-# What torch.load raises on bytes that are no checkpoint.
-_DAMAGED = (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +114,10 @@ def read_trained(path: Path) -> TrainedNetwork:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        content = io.BytesIO(path.read_bytes())
+        state = read_torch_file(path)
     except OSError as exc:
         raise ExportError(f"Cannot read {path}: {exc.strerror}.", remedy="Give the folder of a run.") from exc
-    try:
-        state = torch.load(content, map_location="cpu", weights_only=True)
-    except _DAMAGED as exc:
+    except DamagedFile as exc:
         raise ExportError(
             f"{path} is damaged, or no checkpoint of a run.", remedy="Take the run's file again, or train again."
         ) from exc

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroscan_core.domain.errors import ConfigurationError
+from training.torch_file import DamagedFile, read_torch_file
 
 State = dict[str, Any]  # heterogeneous by torch's own convention
 
@@ -34,10 +33,9 @@ def load_checkpoint(path: Path) -> State:
     ConfigurationError
         It is damaged: a disk that failed, or another file of that name.
     """
-    content = io.BytesIO(path.read_bytes())
     try:
-        state: State = torch.load(content, map_location="cpu", weights_only=True)
-    except (EOFError, LookupError, RuntimeError, ValueError, pickle.UnpicklingError) as exc:
+        state: State = read_torch_file(path)
+    except DamagedFile as exc:
         raise ConfigurationError(
             f"The checkpoint {path} is damaged.", remedy="Delete it to begin anew, or give another --run."
         ) from exc

@@ -5,21 +5,17 @@ Files are read as tensors and plain values only, never as code. Nothing is fetch
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from neuroscan_core.domain.errors import ModelError
+from training.torch_file import DamagedFile, read_torch_file
 
 # What training code of others puts around or before the names.
 _WRAPPERS = ("state_dict", "model", "weights")
 _PREFIXES = ("module.", "model.", "network.")
-# What torch.load raises on bytes that are no file of tensors.
-_DAMAGED = (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
 
 
 class EncoderMismatch(ModelError, ValueError):
@@ -41,12 +37,10 @@ def read_encoder_weights(path: Path) -> dict[str, Tensor]:
         The file cannot be read, or holds no tensors by name.
     """
     try:
-        stored = io.BytesIO(path.read_bytes())
+        content = read_torch_file(path)
     except OSError as exc:
         raise EncoderMismatch(f"Cannot read {path}: {exc.strerror}.", remedy="Give a file of weights.") from exc
-    try:
-        content = torch.load(stored, map_location="cpu", weights_only=True)
-    except _DAMAGED as exc:
+    except DamagedFile as exc:
         raise EncoderMismatch(
             f"{path} is not a file of weights, or holds more than tensors.",
             remedy="Save a plain state dict with torch.save.",
