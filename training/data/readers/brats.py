@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel
 import numpy as np
-import numpy.typing as npt
 
 from training.data.cases import BRATS, SEQUENCES, Case
-from training.data.errors import MissingModalityError, ShapeMismatchError, UnreadableCaseError
+from training.data.errors import MissingModalityError, ShapeMismatchError
 from training.data.readers.canonical import Volume, canonical_grid, image_slices, label_slices, map_labels
+from training.data.readers.nifti import open_nifti, voxels_of
 
 LAYOUT = "BraTS folders (CASE/CASE_flair.nii.gz, _t1, _t1ce, _t2, _seg; or -t2f, -t1n, -t1c, -t2w, -seg)"
 ENDINGS = {
@@ -50,18 +49,18 @@ def files(case: Case) -> list[Path]:
 
 def num_slices(case: Case, channels: Sequence[str]) -> int:
     """Count slices by the header of the label map."""
-    return int(_load(_needed(case, "seg")).shape[2])
+    return int(open_nifti(_needed(case, "seg")).shape[2])
 
 
 def read(case: Case, channels: Sequence[str]) -> Volume:
     """Read sequences and labels; see `training.data.readers.read_case`."""
-    images = {name: _load(_needed(case, name)) for name in (*channels, "seg")}
+    images = {name: open_nifti(_needed(case, name)) for name in (*channels, "seg")}
     seg = images["seg"]
     for name, image in images.items():
         _check_grid(case, name, image, seg)
     grid, spacing_mm, is_reversed = canonical_grid(seg.shape, seg.affine, case.name)
-    labels = map_labels(_voxels(seg, case), LABELS, case.name)
-    stacks = [image_slices(_voxels(images[name], case), grid, is_reversed) for name in channels]
+    labels = map_labels(voxels_of(seg), LABELS, case.name)
+    stacks = [image_slices(voxels_of(images[name]), grid, is_reversed) for name in channels]
     return Volume(np.stack(stacks, axis=1), label_slices(labels, grid, is_reversed), spacing_mm)
 
 
@@ -81,20 +80,6 @@ def _needed(case: Case, name: str) -> Path:
         expected = " or ".join(f"{case.name}{ending}.nii.gz" for ending in ENDINGS[name])
         raise MissingModalityError(f"{case.folder}: no {name}.", remedy=f"Expected {expected}.")
     return path
-
-
-def _load(path: Path):  # type: ignore[no-untyped-def]  # nibabel has no types
-    try:
-        return nibabel.load(path)
-    except (OSError, EOFError, nibabel.filebasedimages.ImageFileError) as exc:
-        raise UnreadableCaseError(f"{path}: {exc}", remedy="Fetch the file again.") from exc
-
-
-def _voxels(image, case: Case) -> npt.NDArray[np.generic]:  # type: ignore[no-untyped-def]
-    try:
-        return np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError) as exc:
-        raise UnreadableCaseError(f"{case.folder}: {exc}", remedy="Fetch the file again.") from exc
 
 
 def _check_grid(case: Case, name: str, image, seg) -> None:  # type: ignore[no-untyped-def]

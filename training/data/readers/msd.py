@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
-import numpy.typing as npt
 
 from training.data.cases import MSD, SEQUENCES, Case
 from training.data.errors import MissingModalityError, ShapeMismatchError, UnknownLabelError, UnreadableCaseError
 from training.data.readers.canonical import Volume, canonical_grid, image_slices, label_slices, map_labels
+from training.data.readers.nifti import open_nifti, voxels_of
 
 LAYOUT = "Medical Segmentation Decathlon Task01 (dataset.json, imagesTr/, labelsTr/)"
 DESCRIPTION = "dataset.json"
@@ -73,8 +72,8 @@ def read(case: Case, channels: Sequence[str]) -> Volume:
             remedy="Expected x, y, z, sequence for the image and x, y, z for the labels.",
         )
     grid, spacing_mm, is_reversed = canonical_grid(seg.shape, seg.affine, case.name)
-    voxels = _voxels(image, image_path)
-    labels = map_labels(_voxels(seg, labels_path), _label_mapping(description, case), case.name)
+    voxels = voxels_of(image)
+    labels = map_labels(voxels_of(seg), _label_mapping(description, case), case.name)
     stacks = [image_slices(voxels[..., where[name]], grid, is_reversed) for name in channels]
     return Volume(np.stack(stacks, axis=1), label_slices(labels, grid, is_reversed), spacing_mm)
 
@@ -116,14 +115,4 @@ def _label_mapping(description: dict[str, Any], case: Case) -> dict[int, int]:
 def _load(path: Path):  # type: ignore[no-untyped-def]  # nibabel has no types
     if not path.is_file():
         raise MissingModalityError(f"{path} is missing.", remedy=f"{DESCRIPTION} lists the case; fetch the file.")
-    try:
-        return nibabel.load(path)
-    except (OSError, EOFError, nibabel.filebasedimages.ImageFileError) as exc:
-        raise UnreadableCaseError(f"{path}: {exc}", remedy="Fetch the file again.") from exc
-
-
-def _voxels(image, path: Path) -> npt.NDArray[np.generic]:  # type: ignore[no-untyped-def]
-    try:
-        return np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError) as exc:
-        raise UnreadableCaseError(f"{path}: {exc}", remedy="Fetch the file again.") from exc
+    return open_nifti(path)
