@@ -61,15 +61,12 @@ def prepare_arrays(view: str, cases: Sequence[Case], folder: Path, progress: Pro
                 progress(case.name, number, len(cases))
             if case.name in done:
                 continue
-            entry = _fill(case, view, images, labels, start, count)
-            waiting.append(entry)
-            if sum(len(entry["foreground"]) for entry in waiting) >= SLICES_PER_FLUSH or case is cases[-1]:
+            done[case.name] = _fill(case, view, images, labels, start, count)
+            waiting.append(done[case.name])
+            if sum(len(entry["foreground"]) for entry in waiting) >= SLICES_PER_FLUSH:
                 _commit(waiting, images, labels, journal)
-                done.update({entry["case"]["name"]: entry for entry in waiting})
                 waiting = []
-        if waiting:
-            _commit(waiting, images, labels, journal)
-            done.update({entry["case"]["name"]: entry for entry in waiting})
+        _commit(waiting, images, labels, journal)
     _finish(view, folder, [done[case.name] for case in cases])
     if progress is not None:
         progress("", len(cases), len(cases))
