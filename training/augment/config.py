@@ -9,7 +9,6 @@ from typing import Any
 
 from training.data.errors import DataError
 
-KINDS = ("slice25d", "multimodal2d", "volume3d", "classifier")
 Range = tuple[float, float]
 
 
@@ -124,8 +123,8 @@ def config_of(kind: str, changes: Mapping[str, Any] | AugmentConfig | None = Non
     """
     if isinstance(changes, AugmentConfig):
         return changes
-    if kind not in KINDS:
-        raise DataError(f"there is no kind of network {kind!r}.", remedy=f"Known: {', '.join(KINDS)}.")
+    if kind not in DEFAULTS:
+        raise DataError(f"there is no kind of network {kind!r}.", remedy=f"Known: {', '.join(DEFAULTS)}.")
     known = {field.name for field in dataclasses.fields(AugmentConfig)}
     unknown = set(changes or {}) - known
     if unknown:
