@@ -1,4 +1,4 @@
-"""The thread that answers one type of request, one at a time; every adapter in this process uses it."""
+"""How a request is answered, and the thread that answers one type of request, one at a time."""
 
 from __future__ import annotations
 
@@ -21,6 +21,35 @@ Load = Callable[[], Request[Reply]]
 Answer = Callable[[Reply], None]
 
 
+def reply_to(name: str, handler: Callable[[Request[Reply]], Reply], load: Load) -> Reply:
+    """Reply of a handler to one request.
+
+    Parameters
+    ----------
+    name : str
+        Name of the request type.
+    handler : callable
+        Makes the reply. A `NeuroScanError` becomes a `Failure`, and so does, without its text, any other exception.
+    load : callable
+        Gives the request; may raise as the handler may.
+    """
+    try:
+        request = load()
+        reply = handler(request)
+        if not isinstance(reply, type(request).reply_type):
+            raise TypeError(f"the handler of {name} answered with {type(reply).__name__}")
+        return reply
+    except NeuroScanError as error:
+        return Failure.of(error)
+    except Exception as error:  # a service loop: the asker learns of it, the next request is served
+        log.exception("request failed", request=name)
+        return Failure(
+            "InternalError",
+            f"{name} failed in the server ({type(error).__name__}).",
+            "The log of the server has the details.",
+        )
+
+
 class RequestWorker:
     """Answers requests with a handler until it is closed.
 
@@ -29,8 +58,7 @@ class RequestWorker:
     name : str
         Name of the request type.
     handler : callable
-        Makes the reply of a request. A `NeuroScanError` becomes a `Failure`, and so does, without its text, any other
-        exception.
+        See `reply_to`.
     """
 
     def __init__(self, name: str, handler: Callable[[Request[Reply]], Reply]) -> None:
@@ -61,25 +89,8 @@ class RequestWorker:
             if job is None or self._is_closed:
                 return
             load, answer = job
-            answer(self._reply(load))
+            answer(reply_to(self._name, self._handler, load))
             del job, load, answer  # the next request may be long in coming; do not hold its pixels until then
-
-    def _reply(self, load: Load) -> Reply:
-        try:
-            request = load()
-            reply = self._handler(request)
-            if not isinstance(reply, type(request).reply_type):
-                raise TypeError(f"the handler of {self._name} answered with {type(reply).__name__}")
-            return reply
-        except NeuroScanError as error:
-            return Failure.of(error)
-        except Exception as error:  # a service loop: the asker learns of it, the next request is served
-            log.exception("request failed", request=self._name)
-            return Failure(
-                "InternalError",
-                f"{self._name} failed in the server ({type(error).__name__}).",
-                "The log of the server has the details.",
-            )
 
     def close(self) -> None:
         """Let the running handler end and drop what waits."""

@@ -18,6 +18,9 @@ from neuroscan_core.domain.events import GATEWAY, Event, GatewayHeartbeat, Serie
 from neuroscan_core.ports import MessageBus, Subscription
 from tests.bus.series import PATIENCE_S
 
+ROS_DOMAINS = range(80, 102)  # up to 101 their ports lie below those that systems hand out
+_claims: list[socket.socket] = []
+
 ROOM_FOR_ALL = 256  # tests of order publish at once, without a feed that would bring what overflowed
 
 OpenBus = Callable[[str], MessageBus]
@@ -44,10 +47,39 @@ def network_config(tmp_path: Path) -> BusConfig:
     return BusConfig(addresses=addresses, curve_directory=tmp_path / "keys", queue_events=ROOM_FOR_ALL)
 
 
-@pytest.fixture(params=["memory", "ipc", "tcp+curve"])
+def ros_domain() -> int:
+    """A ROS domain that no other test process uses as long as this one lives."""
+    for domain in ROS_DOMAINS:
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0neuroscan-test-domain-{domain}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return domain
+    raise AssertionError("all ROS domains are taken")
+
+
+@pytest.fixture(scope="session")
+def domain_id() -> int:
+    """The ROS domain of this test process; skips without ROS."""
+    pytest.importorskip("rclpy", reason="needs ROS 2")
+    pytest.importorskip("neuroscan_msgs", reason="needs the messages of ros_ws")
+    pytest.importorskip("neuroscan_ros", reason="needs the package of ros_ws")
+    return ros_domain()
+
+
+@pytest.fixture(params=["memory", "ipc", "tcp+curve", "ros2"])
 def open_bus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenBus]:
     """Open a bus for a role; all of one test belong together, and are closed after it."""
     with ExitStack() as opened:
+        if request.param == "ros2":
+            domain: int = request.getfixturevalue("domain_id")
+            from neuroscan_ros.bus import open_ros2_bus
+
+            yield lambda role: opened.enter_context(open_ros2_bus(role, domain_id=domain, queue_events=ROOM_FOR_ALL))
+            return
         if request.param == "memory":
             bus = opened.enter_context(InMemoryBus())
             yield lambda role: bus

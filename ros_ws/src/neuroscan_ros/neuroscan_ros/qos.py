@@ -27,7 +27,10 @@ SUBMIT_FAILURE = "neuroscan/submit_failure"
 GATEWAY_HEALTH = "neuroscan/gateway_health"
 SEGMENTER_HEALTH = "neuroscan/segmenter_health"
 
+PATIENT_FRAME = "patient_lps"  # DICOM LPS axes; what is drawn in it is in metres
+
 SEGMENTATIONS_KEPT = 4
+REQUESTS_KEPT = 64
 
 
 def stream(depth: int) -> QoSProfile:
@@ -47,4 +50,14 @@ def latched(depth: int = 1) -> QoSProfile:
         durability=DurabilityPolicy.TRANSIENT_LOCAL,
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
+    )
+
+
+def service() -> QoSProfile:
+    """Requests and replies: reliable; as many may wait at once as a node and its viewers ask."""
+    return QoSProfile(
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+        history=HistoryPolicy.KEEP_LAST,
+        depth=REQUESTS_KEPT,
     )

@@ -1,0 +1,156 @@
+"""Events of one or several topics as one stream, in the order of publication per publisher."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from neuroscan_core.domain.errors import WireFormatError
+from neuroscan_core.domain.events import Event
+from neuroscan_core.log import get_logger
+from neuroscan_ros.topics import Topic, event_type_of, topic_of
+
+log = get_logger(__name__)
+
+HOLD_S = 0.005  # how long a message waits for earlier ones of its publisher that come on other topics
+
+
+@dataclass(order=True)
+class _Arrival:
+    """A message that was received; `message` is None where nobody asked for its type."""
+
+    order: int
+    number: int
+    message: Any = field(compare=False)
+    topic: Topic = field(compare=False)
+    arrived_at_s: float = field(compare=False)
+
+
+class _Publisher:
+    """What came from one role, sorted.
+
+    Parameters
+    ----------
+    topics : set of str
+        Those on which it publishes what was asked for. With one alone DDS keeps the order.
+    """
+
+    def __init__(self, topics: set[str]) -> None:
+        self.joins_topics = len(topics) > 1
+        self.arrivals: list[_Arrival] = []
+        self._last_order: int | None = None
+
+    def push(self, arrival: _Arrival) -> None:
+        """Take a message in."""
+        heapq.heappush(self.arrivals, arrival)
+        while self.arrivals and self.arrivals[0].message is None and self.due_at_s(self.arrivals[0]) == -math.inf:
+            self.pop()
+
+    def pop(self) -> _Arrival:
+        """The earliest message."""
+        arrival = heapq.heappop(self.arrivals)
+        self._last_order = arrival.order
+        return arrival
+
+    def due_at_s(self, arrival: _Arrival) -> float:
+        """When the earliest message may be handed out: at once, unless the number before it is still missing."""
+        if not self.joins_topics or (self._last_order is not None and arrival.order <= self._last_order + 1):
+            return -math.inf
+        return arrival.arrived_at_s + HOLD_S
+
+
+class Ros2Subscription:
+    """See `ports.Subscription`; made by `Ros2Bus.subscribe`.
+
+    Messages come by `accept` from the thread that spins, and are read in the thread that receives. Between topics DDS
+    keeps no order: where a publisher's numbers have a gap, what comes after it waits for `HOLD_S`.
+
+    Parameters
+    ----------
+    event_types : tuple of type
+    capacity : int
+        Unread messages that are kept; then the oldest give way.
+    on_close : callable
+    """
+
+    def __init__(
+        self, event_types: tuple[type[Event], ...], capacity: int, on_close: Callable[[Ros2Subscription], None]
+    ) -> None:
+        self._event_types = frozenset(event_types)
+        self._capacity, self._on_close = max(1, capacity), on_close
+        self.topics = tuple(dict.fromkeys(map(topic_of, event_types)))
+        self._publishers = {
+            role: _Publisher({topic_of(kind).name for kind in event_types if kind.published_by == role})
+            for role in dict.fromkeys(kind.published_by for kind in event_types)
+        }
+        self._changed = threading.Condition()
+        self._numbers = itertools.count()
+        self._is_closed = False
+
+    def accept(self, topic: Topic, message: Any) -> None:
+        """Keep a message until it is received; never blocks."""
+        event_type = event_type_of(message)
+        is_wanted = event_type in self._event_types
+        publisher = None if event_type is None else self._publishers.get(event_type.published_by)
+        if publisher is None or not (is_wanted or publisher.joins_topics):
+            return
+        with self._changed:
+            kept = message if is_wanted else None
+            publisher.push(_Arrival(message.order, next(self._numbers), kept, topic, time.monotonic()))
+            if sum(len(other.arrivals) for other in self._publishers.values()) > self._capacity:
+                max(self._publishers.values(), key=lambda other: len(other.arrivals)).pop()
+            self._changed.notify()
+
+    def receive(self, timeout_s: float | None = None) -> Event | None:
+        """Wait for the next event."""
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while (arrival := self._take(deadline_s)) is not None:
+            try:
+                return arrival.topic.from_msg(arrival.message)
+            except WireFormatError as error:
+                log.warning("event dropped, it cannot be read", topic=arrival.topic.name, error=str(error))
+        return None
+
+    def _take(self, deadline_s: float) -> _Arrival | None:
+        with self._changed:
+            while not self._is_closed:
+                now_s = time.monotonic()
+                due = [(p.due_at_s(p.arrivals[0]), p) for p in self._publishers.values() if p.arrivals]
+                ready = [publisher for due_at_s, publisher in due if due_at_s <= now_s]
+                if ready:
+                    arrival = min(ready, key=lambda publisher: publisher.arrivals[0].number).pop()
+                    if arrival.message is not None:
+                        return arrival
+                    continue
+                if now_s >= deadline_s:
+                    return None
+                until_s = min(deadline_s, min((due_at_s for due_at_s, _ in due), default=math.inf))
+                self._changed.wait(None if math.isinf(until_s) else until_s - now_s)
+        return None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Stop; a waiting `receive` returns None."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._on_close(self)
+
+    def __enter__(self) -> Ros2Subscription:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
