@@ -5,7 +5,6 @@ Shape legend: L outputs of the network, S slices, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +19,8 @@ from training.evaluate.model import Model, PredictionStore
 from training.evaluate.patient import CaseEvaluation, probabilities_by_region, region_names, truth_labels
 from training.evaluate.pictures import PictureEvaluation
 from training.evaluate.segmentation import Evaluation
+from training.evaluate.summary import sets_of
 from training.postprocessing import Labels
-
-HISTORY_FILE = "history.csv"
 
 
 @dataclass
@@ -93,8 +91,7 @@ class SegmentationEvidence:
 
     def sets(self) -> Iterator[tuple[str, list[CaseEvaluation]]]:
         """Group the figures by data set."""
-        for name in sorted({case.dataset for case in self.cases}):
-            yield name, [entry for entry in self.evaluation.cases if entry.result.dataset == name]
+        yield from sets_of(self.evaluation.cases).items()
 
 
 @dataclass
@@ -127,11 +124,13 @@ Evidence = SegmentationEvidence | PictureEvidence
 
 def read_history(run: Path | None) -> list[dict[str, str]]:
     """Return the rows of a run's history; none where there is no run or no history."""
-    path = run / HISTORY_FILE if run is not None else None
-    if path is None or not path.is_file():
+    if run is None:
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    # With these comes Lightning, which an audit without a run does without.
+    from training.fit.history import read_history as rows_of
+    from training.fit.state import HISTORY
+
+    return rows_of(run / HISTORY)
 
 
 def column(history: Sequence[dict[str, str]], name: str) -> tuple[list[float], list[float]]:
