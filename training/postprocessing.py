@@ -70,7 +70,10 @@ class Postprocessing:
 
     def apply(self, probabilities_LSHW: Probabilities, kind: ModelKind, voxel_ml: float) -> Labels:
         """Return the label map of a volume, shape (S, H, W)."""
-        raw_SHW = raw_labels(probabilities_LSHW, kind, self.threshold)
+        return self.without_small_parts(raw_labels(probabilities_LSHW, kind, self.threshold), voxel_ml)
+
+    def without_small_parts(self, raw_SHW: Labels, voxel_ml: float) -> Labels:
+        """Return the label map from the `raw_labels` of the threshold."""
         return remove_small_tumours(raw_SHW, voxel_ml, self.min_component_ml)
 
 

@@ -21,15 +21,13 @@ from training.bundle.card import CARD_FILE
 from training.bundle.writing import sha256_of, write_card
 from training.data.cache import ArrayCache, CachedCase
 from training.data.splits import Split
-from training.evaluate.patient import region_names, truth_labels, voxel_ml
+from training.evaluate.patient import mean_dice, truth_labels, voxel_ml
 from training.export.calibration import calibration_inputs
 from training.export.errors import ExportError
 from training.export.fp16 import check_fp16, convert_fp16, grouped_convolutions
 from training.export.int8 import Int8Settings, quantise
 from training.inference import onnx_predictor, predict_case
-from training.metrics import overlap
 from training.postprocessing import Postprocessing
-from training.regions import region_mask
 
 log = logging.getLogger(__name__)
 FP16_FILE, FP16_MIXED_FILE = "model.fp16.onnx", "model.fp16-mixed.onnx"
@@ -171,9 +169,7 @@ def _dice(path: Path, bundle: Bundle, cache: ArrayCache, case: CachedCase, num_t
     options = card if card.kind is ModelKind.VOLUME3D else None
     probabilities = predict_case(predict, cache, case, card.kind, options=options)
     labels = Postprocessing.from_card(card).apply(probabilities, card.kind, voxel_ml(case))
-    truth = truth_labels(cache, case)
-    names = region_names(card.kind)
-    return float(np.mean([overlap(region_mask(labels, name), region_mask(truth, name)).dice for name in names]))
+    return mean_dice(labels, truth_labels(cache, case), card.kind)
 
 
 def _milliseconds(paths: Sequence[Path], image_1C_any: np.ndarray) -> tuple[float, ...]:

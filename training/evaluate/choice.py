@@ -11,10 +11,8 @@ from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.pipeline.postprocess import bounding_box
 from training.data.cache import ArrayCache, CachedCase
 from training.evaluate.errors import ChoiceRefused
-from training.evaluate.patient import region_names, truth_labels, voxel_ml
-from training.metrics import overlap
-from training.postprocessing import DEFAULT_THRESHOLD, Labels, Postprocessing, Probabilities
-from training.regions import region_mask
+from training.evaluate.patient import mean_dice, truth_labels, voxel_ml
+from training.postprocessing import DEFAULT_THRESHOLD, Labels, Postprocessing, Probabilities, raw_labels
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 MIN_COMPONENTS_ML = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -73,7 +71,8 @@ def _dice_of_candidates(
 ) -> list[float]:
     truth = truth_labels(cache, case)
     probabilities_LSHW, truth = _cropped(probabilities_LSHW, truth, kind)
-    return [_mean_dice(c.apply(probabilities_LSHW, kind, voxel_ml(case)), truth, kind) for c in candidates]
+    raw = {t: raw_labels(probabilities_LSHW, kind, t) for t in {c.threshold for c in candidates}}
+    return [mean_dice(c.without_small_parts(raw[c.threshold], voxel_ml(case)), truth, kind) for c in candidates]
 
 
 def _cropped(probabilities_LSHW: Probabilities, truth_SHW: Labels, kind: ModelKind) -> tuple[Probabilities, Labels]:
@@ -84,8 +83,3 @@ def _cropped(probabilities_LSHW: Probabilities, truth_SHW: Labels, kind: ModelKi
         return probabilities_LSHW, truth_SHW
     along_s, along_h, along_w = box
     return probabilities_LSHW[:, along_s, along_h, along_w], truth_SHW[box]
-
-
-def _mean_dice(labels: Labels, truth: Labels, kind: ModelKind) -> float:
-    names = region_names(kind)
-    return float(np.mean([overlap(region_mask(labels, name), region_mask(truth, name)).dice for name in names]))

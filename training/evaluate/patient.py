@@ -126,6 +126,12 @@ def truth_labels(cache: ArrayCache, case: CachedCase) -> Labels:
     return np.asarray(cache.labels_SHW[case.start : case.stop])
 
 
+def mean_dice(labels: Labels, truth: Labels, kind: ModelKind) -> float:
+    """Return the mean Dice over the regions that a kind of network finds."""
+    names = region_names(kind)
+    return float(np.mean([overlap(region_mask(labels, name), region_mask(truth, name)).dice for name in names]))
+
+
 def has_known_spacing(case: CachedCase) -> bool:
     """Whether the source says how far apart slices, rows and columns are: only then distances are given."""
     return min(case.spacing_mm) > 0
@@ -170,17 +176,14 @@ def evaluate_case(
         As `inference.predict_case` returns them.
     """
     truth = truth_labels(cache, case)
-    labels = postprocessing.apply(probabilities_LSHW, kind, voxel_ml(case))
     raw = raw_labels(probabilities_LSHW, kind, postprocessing.threshold)
+    labels = postprocessing.without_small_parts(raw, voxel_ml(case))
     names = region_names(kind)
+    masks = {name: region_mask(truth, name) for name in names}
     lesions: dict[str, list[dict[str, Any]]] = {}
     regions = {
         name: _figures(
-            case,
-            region_mask(labels, name),
-            region_mask(raw, name),
-            region_mask(truth, name),
-            lesions.setdefault(name, []),
+            case, region_mask(labels, name), region_mask(raw, name), masks[name], lesions.setdefault(name, [])
         )
         for name in names
     }
@@ -192,7 +195,6 @@ def evaluate_case(
     result = PatientResult(case.name, case.dataset, case.patient, regions, classes, lesions)
     tissue = tissue_mask(cache.images_SCHW[case.start : case.stop])
     by_region = dict(zip(names, probabilities_by_region(probabilities_LSHW, kind), strict=True))
-    masks = {name: region_mask(truth, name) for name in names}
     return CaseEvaluation(
         result,
         {name: ProbabilityHistogram.of(by_region[name][tissue], masks[name][tissue]) for name in names},

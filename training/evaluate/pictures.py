@@ -68,7 +68,6 @@ def summarise_pictures(found: Classification, seconds: float) -> dict[str, Any]:
     is_right = found.is_right_N.astype(float).tolist()
     per_class = found.per_class()
     curve = found.reliability()
-    used = curve.counts_B > 0
     summary = {
         "patients": len(is_right),  # the name that other kinds have, for readers of several
         "accuracy": float(np.mean(is_right)),
@@ -83,11 +82,7 @@ def summarise_pictures(found: Classification, seconds: float) -> dict[str, Any]:
         "classes": per_class,
         "class_names": list(found.class_names),
         "confusion": found.confusion_KK.tolist(),
-        "reliability": {
-            "confidence": curve.confidence_B[used].tolist(),
-            "frequency": curve.frequency_B[used].tolist(),
-            "pictures": curve.counts_B[used].astype(int).tolist(),
-        },
+        "reliability": curve.as_dict("pictures"),
         "seconds_per_picture": seconds / len(is_right),
     }
 

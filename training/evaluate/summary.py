@@ -64,17 +64,12 @@ def calibration(cases: Sequence[CaseEvaluation], region: str) -> Summary:
     """Return ECE, Brier score, ROC AUC and the reliability curve of a region over the tissue of all cases."""
     histogram = sum((case.tissue[region] for case in cases), ProbabilityHistogram.empty())
     curve = histogram.reliability()
-    used = curve.counts_B > 0
     return {
         "ece": curve.ece,
         "brier": histogram.brier,
         "roc_auc": None if np.isnan(histogram.auc) else histogram.auc,
         "voxels": int(histogram.num_voxels),
-        "reliability": {
-            "confidence": curve.confidence_B[used].tolist(),
-            "frequency": curve.frequency_B[used].tolist(),
-            "voxels": curve.counts_B[used].astype(int).tolist(),
-        },
+        "reliability": curve.as_dict("voxels"),
     }
 
 

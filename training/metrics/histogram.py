@@ -176,6 +176,15 @@ class Reliability:
     frequency_B: Floats  # noqa: N815 - shape suffix
     counts_B: Floats  # noqa: N815 - shape suffix
 
+    def as_dict(self, counted: str) -> dict[str, list[float]]:
+        """Return the bins that hold something, for JSON; `counted` names what is in them."""
+        used = self.counts_B > 0
+        return {
+            "confidence": self.confidence_B[used].tolist(),
+            "frequency": self.frequency_B[used].tolist(),
+            counted: self.counts_B[used].astype(int).tolist(),
+        }
+
     @property
     def ece(self) -> float:
         """Expected calibration error: mean gap, weighted by voxels (Naeini 2015, Guo 2017)."""
