@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from neuroscan_core.pipeline.postprocess import bounding_box
 from training.metrics.overlap import Mask
 
 
@@ -22,14 +23,14 @@ def hd95_mm(prediction_SHW: Mask, truth_SHW: Mask, spacing_mm: tuple[float, floa
     float
         In mm; nan when exactly one of the masks is empty, 0 when both are.
     """
-    if not prediction_SHW.any() and not truth_SHW.any():
+    box = bounding_box(prediction_SHW | truth_SHW)
+    if box is None:
         return 0.0
     if not prediction_SHW.any() or not truth_SHW.any():
         return float("nan")
     import torch
     from monai.metrics import compute_hausdorff_distance
 
-    box = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in np.nonzero(prediction_SHW | truth_SHW))
     prediction, truth = (
         torch.from_numpy(np.pad(mask[box], 1)[None, None].astype(np.float32)) for mask in (prediction_SHW, truth_SHW)
     )
