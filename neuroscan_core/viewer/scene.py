@@ -193,6 +193,10 @@ class Scene:
         self._revision += 1
         return changes
 
+    def was_opened(self, series_instance_uid: str) -> bool:
+        """Whether the opening of a series, or a study, was told of."""
+        return series_instance_uid in self._opened
+
     def has_slices_of(self, keys: tuple[FrameKey, ...]) -> bool:
         """Whether pictures of all of these slices are held."""
         return all(key in self._held for key in keys)
