@@ -20,10 +20,10 @@ import torch
 from torch import nn
 
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
-from neuroscan_core.pipeline.normalise import normalise_volume, normalise_window, slice_scale, volume_statistics
+from neuroscan_core.pipeline.normalise import normalise_volume, normalise_window, slice_scale
 from neuroscan_core.pipeline.picture import picture_from_slice
 from neuroscan_core.pipeline.sliding import slide
-from neuroscan_core.pipeline.volume3d import head_box, resized
+from neuroscan_core.pipeline.volume3d import at_spacing, head_box, resized
 from training.data.sampling import window_at
 from training.regions import REGIONS
 
@@ -257,16 +257,13 @@ def _predict_volume(
     box = head_box(channels, spacing_mm, options.spacing_mm)
     if box is None:
         return probabilities_LSHW
-    shape = tuple(along.stop - along.start for along in box)
-    wanted = tuple(max(1, round(n * mm / options.spacing_mm)) for n, mm in zip(shape, spacing_mm, strict=True))
-    normalised = [normalise_volume(channel[box], volume_statistics(channel)) for channel in channels]
-    volume_CDHW = np.stack([resized(channel, wanted) for channel in normalised])
+    volume_CDHW = at_spacing(channels, box, spacing_mm, options.spacing_mm)
     views = []
     for axes in flips:
         flipped = np.ascontiguousarray(_flipped(volume_CDHW, axes))
         logits = slide(flipped, predict, options.patch_size, len(REGIONS), overlap=options.overlap)
         views.append(_flipped(sigmoid(logits), axes))
-    inside = (slice(None), *box)
     mean_LDHW = np.asarray(np.mean(views, axis=0, dtype=np.float32))
-    probabilities_LSHW[inside] = [resized(np.ascontiguousarray(p), shape) for p in mean_LDHW]
+    inside_LSHW = probabilities_LSHW[(slice(None), *box)]
+    inside_LSHW[:] = [resized(np.ascontiguousarray(p), inside_LSHW.shape[1:]) for p in mean_LDHW]
     return probabilities_LSHW

@@ -93,6 +93,12 @@ def normalise_window(
     return np.clip(window_CHW, 0.0, MAX_NORMALISED, out=window_CHW)
 
 
+def tissue_level(sample: npt.NDArray[np.float32]) -> float:
+    """Return the intensity above which voxels are tissue; infinite where none is positive."""
+    positive = sample[sample > 0]
+    return float(TISSUE_SHARE * np.percentile(positive, BRIGHT_PERCENTILE)) if positive.size else np.inf
+
+
 def volume_statistics(volume_DHW: npt.NDArray[np.generic]) -> tuple[float, float]:
     """Return mean and standard deviation of a volume's tissue.
 
@@ -110,10 +116,9 @@ def volume_statistics(volume_DHW: npt.NDArray[np.generic]) -> tuple[float, float
         Mean and standard deviation; (0.0, 0.0) for a volume without tissue or of one value.
     """
     sample = volume_DHW[:, ::STATISTIC_STRIDE, ::STATISTIC_STRIDE].astype(np.float32)
-    positive = sample[sample > 0]
-    if positive.size == 0:
+    tissue = sample[sample > tissue_level(sample)]
+    if tissue.size == 0:
         return 0.0, 0.0
-    tissue = positive[positive > TISSUE_SHARE * np.percentile(positive, BRIGHT_PERCENTILE)]
     mean, deviation = float(tissue.mean(dtype=np.float64)), float(tissue.std(dtype=np.float64))
     return (mean, deviation) if deviation > 0 else (0.0, 0.0)
 

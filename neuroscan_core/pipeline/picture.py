@@ -6,10 +6,13 @@ series. What is done with several pictures of one series is in `classify`.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+T = TypeVar("T", bound=np.generic)
 PICTURE_NORMALISATION = "picture-window-v1"
 WINDOW_PERCENTILES = (0.5, 99.5)
 
@@ -40,7 +43,7 @@ def picture_from_slice(slice_HW: npt.NDArray[np.generic], size: int | tuple[int,
     if slice_HW.ndim != 2 or 0 in slice_HW.shape:
         raise ValueError(f"a picture is made of rows and columns, not of an array of shape {slice_HW.shape}")
     rows, columns = (size, size) if isinstance(size, int) else size
-    square = _padded_square(_windowed(slice_HW))
+    square = padded_square(_windowed(slice_HW))
     shrinks = rows < square.shape[0] or columns < square.shape[1]
     resized = cv2.resize(square, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(resized * np.float32(2) - np.float32(1), dtype=np.float32)[None]
@@ -60,10 +63,11 @@ def _windowed(slice_HW: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     return np.asarray(np.clip((image_HW - low) / (high - low), 0.0, 1.0), dtype=np.float32)
 
 
-def _padded_square(image_HW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def padded_square(image_HW: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return an image in the middle of a square of zeros."""
     height, width = image_HW.shape
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
-    square = np.zeros((side, side), dtype=np.float32)
+    square = np.zeros((side, side), dtype=image_HW.dtype)
     square[top : top + height, left : left + width] = image_HW
     return square

@@ -20,13 +20,7 @@ from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import Segmentation
 from neuroscan_core.domain.study import StudyVolume
 from neuroscan_core.pipeline.measure import finish_segmentation
-from neuroscan_core.pipeline.normalise import (
-    BRIGHT_PERCENTILE,
-    STATISTIC_STRIDE,
-    TISSUE_SHARE,
-    normalise_volume,
-    volume_statistics,
-)
+from neuroscan_core.pipeline.normalise import STATISTIC_STRIDE, normalise_volume, tissue_level, volume_statistics
 from neuroscan_core.pipeline.orientation import CanonicalView
 from neuroscan_core.pipeline.postprocess import bounding_box
 from neuroscan_core.pipeline.sliding import Progress, no_progress, slide
@@ -75,7 +69,7 @@ def segment_volume3d(
     channels_DHW = [view.to_canonical(study.voxels_CKJI[c]).astype(np.float32, copy=False) for c in chosen]
     box = head_box(channels_DHW, view.spacing_mm, card.spacing_mm)
     if box is not None:
-        volume_CDHW = _at_spacing(channels_DHW, box, view.spacing_mm, card)
+        volume_CDHW = at_spacing(channels_DHW, box, view.spacing_mm, card.spacing_mm, card.spacing_tolerance)
         depth, height, width = card.size
         logits_LDHW = slide(volume_CDHW, engine.run, (depth, height, width), len(card.regions), progress=progress)
         view.to_canonical(labels_kji)[box] = _labels(logits_LDHW, box, card)
@@ -139,20 +133,20 @@ def _axis_weights(length: int, wanted: int) -> list[tuple[int, npt.NDArray[np.fl
 
 
 def _tissue(volume_DHW: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    sample = volume_DHW[:, ::STATISTIC_STRIDE, ::STATISTIC_STRIDE]
-    positive = sample[sample > 0]
-    if positive.size == 0:
-        return np.zeros(volume_DHW.shape, dtype=np.bool_)
-    return np.asarray(volume_DHW > TISSUE_SHARE * np.percentile(positive, BRIGHT_PERCENTILE))
+    return np.asarray(volume_DHW > tissue_level(volume_DHW[:, ::STATISTIC_STRIDE, ::STATISTIC_STRIDE]))
 
 
-def _at_spacing(
-    channels_DHW: list[npt.NDArray[np.float32]], box: Box, spacing_mm: tuple[float, float, float], card: ModelCard
+def at_spacing(
+    channels_DHW: list[npt.NDArray[np.float32]],
+    box: Box,
+    spacing_mm: tuple[float, float, float],
+    network_mm: float,
+    tolerance: float = 0.0,
 ) -> npt.NDArray[np.float32]:
     """Cut out, normalised over the whole channel, at the network's spacing where it is not near it already."""
     shape = tuple(along.stop - along.start for along in box)
-    ratios = [step_mm / card.spacing_mm for step_mm in spacing_mm]
-    if any(abs(ratio - 1.0) > card.spacing_tolerance for ratio in ratios):
+    ratios = [step_mm / network_mm for step_mm in spacing_mm]
+    if any(abs(ratio - 1.0) > tolerance for ratio in ratios):
         shape = tuple(max(1, round(length * ratio)) for length, ratio in zip(shape, ratios, strict=True))
     depth, height, width = shape
     volume_CDHW = np.empty((len(channels_DHW), depth, height, width), dtype=np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.model_card import ModelKind
-from neuroscan_core.pipeline.normalise import BRIGHT_PERCENTILE, TISSUE_SHARE
+from neuroscan_core.pipeline.normalise import tissue_level
 from training.data.cache import ArrayCache, CachedCase
 from training.metrics import ProbabilityHistogram, hd95_mm, lesion_scores, overlap
 from training.postprocessing import Labels, Postprocessing, Probabilities, raw_labels
@@ -154,10 +154,7 @@ def voxel_ml(case: CachedCase) -> float:
 def tissue_mask(images_SCHW: npt.NDArray[Any]) -> Mask:
     """Return where the last channel (FLAIR) is tissue, shape (S, H, W): above a tenth of its bright end."""
     image_SHW = images_SCHW[:, -1]
-    positive = image_SHW[image_SHW > 0]
-    if not positive.size:
-        return np.zeros(image_SHW.shape, dtype=np.bool_)
-    return np.asarray(image_SHW > TISSUE_SHARE * np.percentile(positive, BRIGHT_PERCENTILE))
+    return np.asarray(image_SHW > tissue_level(image_SHW))
 
 
 def evaluate_case(

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from neuroscan_core.pipeline.picture import padded_square
 from training.data.cases import CLASSES, PICTURES, Case
 from training.data.errors import MissingModalityError, UnreadableCaseError
 from training.data.readers.canonical import Volume
@@ -71,12 +72,8 @@ def read(case: Case, channels: Sequence[str]) -> Volume:
 
 def to_square(picture_HW: npt.NDArray[np.uint8], size: int = SIZE) -> npt.NDArray[np.uint8]:
     """Pad with black to a square and resize; a square of that size stays as it is."""
-    height, width = picture_HW.shape
-    side = max(height, width)
-    square = np.zeros((side, side), dtype=np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = picture_HW
-    if side == size:
+    square = padded_square(picture_HW)
+    if len(square) == size:
         return square
-    interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if len(square) > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(square, (size, size), interpolation=interpolation), dtype=np.uint8)
