@@ -7,6 +7,7 @@ outer edges of its pixels, so a single pixel is as long as it is wide. Distances
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -60,7 +61,8 @@ def _finish_glioma(
 ) -> Segmentation:
     final_kji = remove_small_tumours(labels_kji, geometry.voxel_volume_ml, card.min_component_ml)
 
-    def measured(values: Sequence[int]) -> RegionMeasurement:
+    @functools.cache  # the enhancing tumour is a label and a region
+    def measured(values: tuple[int, ...]) -> RegionMeasurement:
         mask_kji = np.isin(final_kji, values)
         _, num_components = remove_small_components(mask_kji, geometry.voxel_volume_ml, 0.0)
         return measure_region(values[0], mask_kji, num_components, geometry, keys)
