@@ -24,8 +24,7 @@ from neuroscan_core.pipeline.grid import InPlaneGrid
 from neuroscan_core.pipeline.measure import finish_segmentation
 from neuroscan_core.pipeline.normalise import normalise_volume, volume_statistics
 from neuroscan_core.pipeline.orientation import CanonicalView
-from neuroscan_core.pipeline.sliding import Progress as Progress
-from neuroscan_core.pipeline.sliding import no_progress as no_progress
+from neuroscan_core.pipeline.sliding import Progress, no_progress
 from neuroscan_core.pipeline.suitability import (
     StudyCheck,
     axial_grid,
