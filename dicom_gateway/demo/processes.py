@@ -21,6 +21,7 @@ import yaml
 
 from neuroscan_core.domain.errors import ConfigurationError, NeuroScanError
 
+NODE_AE_TITLE = "NEUROSCAN"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.1
@@ -108,8 +109,15 @@ def wait_until(is_so: Callable[[], bool], timeout_s: float, failure: Callable[[]
 
 
 @contextmanager
-def running_node(folder: Path, destination: dict[str, Any]) -> Iterator[NodeProcess]:
+def running_node(folder: Path, port: int, destination: dict[str, Any]) -> Iterator[NodeProcess]:
     """Start `neuroscan up` with a configuration of its own; at the end, stop it and insist on a clean exit.
+
+    Parameters
+    ----------
+    folder : Path
+    port : int
+        DICOM port, which the archive knows, too: it may report a storage commitment there.
+    destination : dict
 
     Raises
     ------
@@ -117,11 +125,11 @@ def running_node(folder: Path, destination: dict[str, Any]) -> Iterator[NodeProc
         It does not get ready, or does not end cleanly.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port, page_port = free_port(11112), free_port(8080)
+    page_port = free_port(8080)
     config_path, log_path = folder / "neuroscan.yaml", folder / "node.log"
     config = {
         "state_dir": str(folder / "state"),
-        "gateway": {"host": "127.0.0.1", "port": port, "min_free_bytes": 64 << 20},
+        "gateway": {"ae_title": NODE_AE_TITLE, "host": "127.0.0.1", "port": port, "min_free_bytes": 64 << 20},
         "viewer": {"port": page_port},
         "destinations": [destination],
     }
@@ -172,10 +180,10 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
 class EmbeddedPacs:
     """NeuroScan's own small archive, in this process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node_port: int) -> None:
         from dicom_gateway.archive import Archive
 
-        self._archive = Archive(folder)
+        self._archive = Archive(folder, peers={NODE_AE_TITLE: ("127.0.0.1", node_port)})
 
     def __enter__(self) -> EmbeddedPacs:
         self._archive.start()
@@ -203,11 +211,11 @@ class EmbeddedPacs:
 class OrthancPacs:
     """A real Orthanc, started for the demonstration on free ports of the loopback."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node_port: int) -> None:
         binary = shutil.which("Orthanc")
         if binary is None:
             raise ConfigurationError("Orthanc is not installed.", remedy="sudo apt-get install -y orthanc")
-        self._binary, self._folder = binary, folder
+        self._binary, self._folder, self._node_port = binary, folder, node_port
         self._dicom_port, self._http_port = free_port(4242), free_port(8042)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -218,6 +226,7 @@ class OrthancPacs:
             "IndexDirectory": str(self._folder / "storage"), "DicomAet": "ORTHANC", "DicomPort": self._dicom_port,
             "HttpPort": self._http_port, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
             "DicomCheckCalledAet": False,
+            "DicomModalities": {"neuroscan": {"AET": NODE_AE_TITLE, "Host": "127.0.0.1", "Port": self._node_port}},
         }  # fmt: skip
         config_path, log_path = self._folder / "orthanc.json", self._folder / "orthanc.log"
         config_path.write_text(json.dumps(config, indent=2), encoding="utf-8")
@@ -235,7 +244,10 @@ class OrthancPacs:
     @property
     def destination(self) -> dict[str, Any]:
         """Entry of the node's configuration."""
-        return {"name": "orthanc", "host": "127.0.0.1", "port": self._dicom_port, "ae_title": "ORTHANC"}
+        return {
+            "name": "orthanc", "host": "127.0.0.1", "port": self._dicom_port, "ae_title": "ORTHANC",
+            "storage_commitment": True,
+        }  # fmt: skip
 
     def fetch(self, sop_instance_uid: str, folder: Path) -> Path:
         """Download the object over Orthanc's REST interface."""

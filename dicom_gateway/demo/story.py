@@ -15,7 +15,7 @@ from pydicom import dcmread
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from dicom_gateway.demo.processes import EmbeddedPacs, NodeProcess, OrthancPacs, Pacs, running_node
+from dicom_gateway.demo.processes import EmbeddedPacs, NodeProcess, OrthancPacs, Pacs, free_port, running_node
 from dicom_gateway.demo.readback import FrameMasks, dice, montage, read_seg
 from dicom_gateway.phantom_series import write_phantom_series
 from dicom_gateway.send import SendReport, find_objects, send_folder
@@ -81,9 +81,10 @@ def run_demo(options: DemoOptions, console: Console) -> None:
     _prepare_folder(options.output)
     console.print("[bold]NeuroScan demonstration[/] - research use only, not a medical device")
     source = _make_source(options, console)
-    with _open_pacs(options) as pacs:
+    node_port = free_port(11112)
+    with _open_pacs(options, node_port) as pacs:
         console.print("Starting the node ...")
-        with running_node(options.output / "node", pacs.destination) as node:
+        with running_node(options.output / "node", node_port, pacs.destination) as node:
             console.print(f"Status page: [link]{node.page_url}/[/]")
             report = _send(options, source, node, console)
             entries = _await_results(source, node)
@@ -119,12 +120,12 @@ def _make_source(options: DemoOptions, console: Console) -> _Source:
     return _Source(folder, (uid,), len(paths), phantom)
 
 
-def _open_pacs(options: DemoOptions) -> AbstractContextManager[Pacs]:
+def _open_pacs(options: DemoOptions, node_port: int) -> AbstractContextManager[Pacs]:
     folder = options.output / "archive"
     if options.pacs == "embedded":
-        return EmbeddedPacs(folder)
+        return EmbeddedPacs(folder, node_port)
     if options.pacs == "orthanc":
-        return OrthancPacs(folder)
+        return OrthancPacs(folder, node_port)
     raise ConfigurationError(f"There is no archive called {options.pacs}.", remedy="Use embedded or orthanc.")
 
 
