@@ -22,6 +22,7 @@ from neuroscan_core.pipeline.volume3d import segment_volume3d
 from neuroscan_core.ports import InferenceEngine
 
 NUM_SLICES = 24
+Clock = Callable[[], float]
 PIPELINES = {
     ModelKind.SLICE25D: "slice in, mask out",
     ModelKind.MULTIMODAL2D: f"study of {NUM_SLICES} slices in, labels out",
@@ -30,43 +31,47 @@ PIPELINES = {
 }
 
 
-def engine_seconds(engine: InferenceEngine, bundle: Bundle, batch: int = 1) -> Iterator[float]:
+def engine_seconds(
+    engine: InferenceEngine, bundle: Bundle, batch: int = 1, clock: Clock = time.perf_counter
+) -> Iterator[float]:
     """Yield the duration of runs of the engine alone, without end: normalised images in, logits out."""
     image = np.resize(bundle.reference.image_NCHW, (batch, *bundle.reference.image_NCHW.shape[1:]))
     while True:
-        began = time.perf_counter()
+        began = clock()
         engine.run(image)
-        yield time.perf_counter() - began
+        yield clock() - began
 
 
-def pipeline_seconds(engine: InferenceEngine) -> Iterator[float]:
+def pipeline_seconds(
+    engine: InferenceEngine, num_slices: int = NUM_SLICES, clock: Clock = time.perf_counter
+) -> Iterator[float]:
     """Yield the duration of the node's work for a result, without end.
 
     For slices that is one slice in, one mask out; for studies and classifiers, which wait for all images, all of it.
     """
-    phantom = head_phantom(num_slices=NUM_SLICES)
+    phantom = head_phantom(num_slices=num_slices)
     if engine.card.kind is ModelKind.SLICE25D:
         while True:
-            yield from _slices(engine, phantom)
+            yield from _slices(engine, phantom, clock)
     run = _whole(engine, phantom)
     while True:
-        began = time.perf_counter()
+        began = clock()
         run()
-        yield time.perf_counter() - began
+        yield clock() - began
 
 
-def _slices(engine: InferenceEngine, phantom: HeadPhantom) -> Iterator[float]:
+def _slices(engine: InferenceEngine, phantom: HeadPhantom, clock: Clock) -> Iterator[float]:
     """Yield the seconds of each step of a stream in which one slice came and one mask went."""
     volume = _volume(phantom)
     segmenter = StreamingSegmenter(engine.card, slice_spacing_mm=volume.geometry.spacing_mm)
     for k, key in enumerate(volume.keys):
-        began = time.perf_counter()
+        began = clock()
         segmenter.add(Slice(key, volume.geometry.slice_geometry(k), volume.voxels_kji[k]))
         windows = segmenter.ready()
         found = zip(windows, segment_windows(engine, windows), strict=True)
         num_masks = sum(len(segmenter.accept(window, labels_ji)) for window, labels_ji in found)
         if num_masks == 1:
-            yield time.perf_counter() - began
+            yield clock() - began
 
 
 def _whole(engine: InferenceEngine, phantom: HeadPhantom) -> Callable[[], object]:
