@@ -58,7 +58,7 @@ def key_paths(model: type[BaseModel] = NodeConfig, prefix: str = "") -> Iterator
     for name, info in model.model_fields.items():
         path = f"{prefix}{name}"
         yield path
-        nested = _nested_model(info)
+        nested = nested_model(info)
         if nested is not None:
             yield from key_paths(nested, f"{path}.")
 
@@ -66,13 +66,14 @@ def key_paths(model: type[BaseModel] = NodeConfig, prefix: str = "") -> Iterator
 def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
     yield path, model
     for name, info in model.model_fields.items():
-        nested = _nested_model(info)
+        nested = nested_model(info)
         if nested is not None:
             mark = "[]" if _is_list(info) else ""
             yield from _sections(nested, f"{path}.{name}{mark}".lstrip("."))
 
 
-def _nested_model(info: FieldInfo) -> type[BaseModel] | None:
+def nested_model(info: FieldInfo) -> type[BaseModel] | None:
+    """Section that a key holds, or a list of, or none."""
     stack = [info.annotation]
     while stack:
         annotation = stack.pop()
@@ -90,24 +91,29 @@ def _summary(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().splitlines()[0]
 
 
+def describe_key(info: FieldInfo) -> str:
+    """What a key is for."""
+    nested = nested_model(info)
+    return info.description or (_summary(nested) if nested else "")
+
+
 def _meaning(info: FieldInfo) -> str:
-    nested = _nested_model(info)
-    text = info.description or (_summary(nested) if nested else "")
-    return f"{text}{_limits(info)}".replace("|", "\\|")
+    return f"{describe_key(info)}{_limits(info)}".replace("|", "\\|")
 
 
 def _limits(info: FieldInfo) -> str:
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     found = [
         f"{word} {getattr(entry, name)}"
-        for entry in _constraints(info)
+        for entry in constraints(info)
         for name, word in words.items()
         if getattr(entry, name, None) is not None
     ]
     return f" ({', '.join(found)})" if found else ""
 
 
-def _constraints(info: FieldInfo) -> list[Any]:
+def constraints(info: FieldInfo) -> list[Any]:
+    """Limits of a key, as `annotated_types` has them."""
     return [*info.metadata, *(part for entry in info.metadata for part in getattr(entry, "metadata", ()))]
 
 
@@ -173,7 +179,7 @@ def _example_lines(model: type[BaseModel], values: dict[str, Any], indent: str) 
 
 
 def _example_entry(name: str, info: FieldInfo, value: Any, indent: str) -> Iterator[str]:
-    nested = _nested_model(info)
+    nested = nested_model(info)
     if nested is None:
         yield f"{indent}{name}: {_flow(value)}"
     elif isinstance(value, BaseModel):
