@@ -19,7 +19,7 @@ from neuroscan_ros.topics import Topic, event_type_of, topic_of
 
 log = get_logger(__name__)
 
-HOLD_S = 0.005  # how long a message waits for earlier ones of its publisher that come on other topics
+HOLD_S = 0.02  # how long a message waits for earlier ones of its publisher, since the last one that came late
 
 
 @dataclass(order=True)
@@ -46,9 +46,14 @@ class _Publisher:
         self.joins_topics = len(topics) > 1
         self.arrivals: list[_Arrival] = []
         self._last_order: int | None = None
+        self._highest_order = -1
+        self._late_at_s = -math.inf
 
     def push(self, arrival: _Arrival) -> None:
         """Take a message in."""
+        if arrival.order < self._highest_order:
+            self._late_at_s = arrival.arrived_at_s
+        self._highest_order = max(self._highest_order, arrival.order)
         heapq.heappush(self.arrivals, arrival)
         while self.arrivals and self.arrivals[0].message is None and self.due_at_s(self.arrivals[0]) == -math.inf:
             self.pop()
@@ -63,14 +68,14 @@ class _Publisher:
         """When the earliest message may be handed out: at once, unless the number before it is still missing."""
         if not self.joins_topics or (self._last_order is not None and arrival.order <= self._last_order + 1):
             return -math.inf
-        return arrival.arrived_at_s + HOLD_S
+        return max(arrival.arrived_at_s, self._late_at_s) + HOLD_S
 
 
 class Ros2Subscription:
     """See `ports.Subscription`; made by `Ros2Bus.subscribe`.
 
     Messages come by `accept` from the thread that spins, and are read in the thread that receives. Between topics DDS
-    keeps no order: where a publisher's numbers have a gap, what comes after it waits for `HOLD_S`.
+    keeps no order: where a publisher's numbers have a gap, what comes after it waits until nothing came late for `HOLD_S`.
 
     Parameters
     ----------
