@@ -1,12 +1,14 @@
 """The launch action that brings lifecycle nodes up.
 
 It configures them all at once and activates them in order, and does the same for one that was respawned. A node that
-fails, or takes too long, does not hold up the others. Whoever changes states later is not interfered with.
+fails is tried again, and holds up the others no longer; nor does one that takes too long. Whoever changes states later
+is not interfered with.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +23,12 @@ from lifecycle_msgs.srv import ChangeState, GetState
 ASK_TIMEOUT_S = 2.0
 POLL_S = 0.1
 HOLD_UP_S = 30.0
+FIRST_RETRY_S, MAX_RETRY_S = 1.0, 30.0
 CHANGE_TIMEOUT_S = 120.0  # opening a model may mean building an engine; a lost answer is noticed by asking again
-_WORDS = {Transition.TRANSITION_CONFIGURE: "configure", Transition.TRANSITION_ACTIVATE: "activate"}
 
 
 class BroughtUp(Event):  # type: ignore[misc, unused-ignore]
-    """All nodes of a `BringUp` are active, or will not be without help; emitted once.
+    """All nodes of a `BringUp` are active, or have failed at least once; emitted once.
 
     Parameters
     ----------
@@ -54,8 +56,8 @@ class BringUp(Action):
 
     Notes
     -----
-    The `ChangeState` event of launch_ros is not used: its one request is lost where the server of a process that was
-    killed is still known when the next process starts, and there is no time-out.
+    The `ChangeState` event of launch_ros makes one request without a time-out. It is lost where the server of a process
+    that was killed is still known when the next one starts, so it is not used here.
     """
 
     def __init__(
@@ -116,67 +118,68 @@ class BringUp(Action):
     # --------------------------------------------------------------------------------------------- one node, a thread
 
     def _bring_up(self, context: LaunchContext, node: LifecycleNode, generation: int) -> None:
+        retry_s = FIRST_RETRY_S
         try:
-            is_up = self._drive(context, node, generation, Transition.TRANSITION_CONFIGURE)
-            if is_up:
-                self._wait_for_those_before(node)
-                is_up = self._drive(context, node, generation, Transition.TRANSITION_ACTIVATE)
+            while not self._is_over(context, node, generation):
+                if self._drive(context, node, generation, Transition.TRANSITION_CONFIGURE):
+                    self._wait_for_those_before(node)
+                    if self._drive(context, node, generation, Transition.TRANSITION_ACTIVATE):
+                        self._settle(context, node)
+                        return
+                if not self._is_over(context, node, generation):
+                    self._settle(context, node)
+                    self._log.error(f"{node.node_name} is not up: its log says why. Next attempt in {retry_s:.0f} s")
+                    self._pause(context, node, generation, retry_s)
+                    retry_s = min(2 * retry_s, MAX_RETRY_S)
         except Exception:
             if not context.is_shutdown:  # then the services are gone
                 raise
-            return
-        if is_up is not None:
-            self._settle(context, node)
+
+    def _is_over(self, context: LaunchContext, node: LifecycleNode, generation: int) -> bool:
+        """Whether the process is no longer the same, or everything ends."""
+        return context.is_shutdown or self._generation[node] != generation
+
+    def _pause(self, context: LaunchContext, node: LifecycleNode, generation: int, pause_s: float) -> None:
+        end_s = time.monotonic() + pause_s
+        while time.monotonic() < end_s and not self._is_over(context, node, generation):
+            time.sleep(POLL_S)
 
     def _wait_for_those_before(self, node: LifecycleNode) -> None:
         for earlier in self._nodes[: self._nodes.index(node)]:
             if not self._settled[earlier].wait(self._hold_up_s):
                 self._log.warning(f"{node.node_name} does not wait any longer for {earlier.node_name}")
 
-    def _drive(self, context: LaunchContext, node: LifecycleNode, generation: int, transition: int) -> bool | None:
-        """Make one transition; None where the process is no longer the same or everything ends."""
+    def _drive(self, context: LaunchContext, node: LifecycleNode, generation: int, transition: int) -> bool:
+        """Make one transition; whether it, or somebody else's, has brought the node there."""
         is_configuring = transition == Transition.TRANSITION_CONFIGURE
         start = State.PRIMARY_STATE_UNCONFIGURED if is_configuring else State.PRIMARY_STATE_INACTIVE
         ros = get_ros_node(context)
         asking = ros.create_client(GetState, f"{node.node_name}/get_state")
         changing = ros.create_client(ChangeState, f"{node.node_name}/change_state")
         try:
-            while self._generation[node] == generation and not context.is_shutdown:
-                answer = self._call(asking, GetState.Request(), ASK_TIMEOUT_S, context)
-                if answer is None:
-                    continue
-                state = answer.current_state
-                if state.id == start:
+            while not self._is_over(context, node, generation):
+                answer = self._call(asking, GetState.Request(), ASK_TIMEOUT_S, context, node, generation)
+                state = answer.current_state.id if answer is not None else State.PRIMARY_STATE_UNKNOWN
+                if state == start:
                     request = ChangeState.Request(transition=Transition(id=transition))
                     done = self._call(changing, request, CHANGE_TIMEOUT_S, context, node, generation)
                     if done is not None and not done.success:
-                        word = _WORDS[transition]
-                        self._log.error(
-                            f"{node.node_name} could not {word}: its log says why. When that is mended: "
-                            f"ros2 lifecycle set {node.node_name} {word}"
-                        )
                         return False
-                elif state.id in (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE):
-                    self._log.info(f"{node.node_name} is {state.label}")
+                elif state in (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE):
+                    self._log.info(f"{node.node_name} is {answer.current_state.label}")
                     return True
-                elif state.id == State.PRIMARY_STATE_FINALIZED:
+                elif state in (State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_FINALIZED):
                     return False
                 else:
-                    threading.Event().wait(POLL_S)
-            return None
+                    time.sleep(POLL_S)  # not there yet, or between two states
+            return False
         finally:
             if not context.is_shutdown:
                 ros.destroy_client(asking)
                 ros.destroy_client(changing)
 
     def _call(
-        self,
-        client: Any,
-        request: Any,
-        timeout_s: float,
-        context: LaunchContext,
-        node: LifecycleNode | None = None,
-        generation: int = 0,
+        self, client: Any, request: Any, timeout_s: float, context: LaunchContext, node: LifecycleNode, generation: int
     ) -> Any:
         """Ask once; None without an answer in time, after the end of the process asked, or at the end of everything."""
         if not client.wait_for_service(timeout_sec=ASK_TIMEOUT_S):
@@ -184,11 +187,9 @@ class BringUp(Action):
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
-        waited_s = 0.0
+        end_s = time.monotonic() + timeout_s
         while not answered.wait(POLL_S):
-            waited_s += POLL_S
-            is_over = context.is_shutdown or (node is not None and self._generation[node] != generation)
-            if is_over or waited_s >= timeout_s:
+            if time.monotonic() >= end_s or self._is_over(context, node, generation):
                 client.remove_pending_request(future)
                 return None
         return future.result()
