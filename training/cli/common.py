@@ -7,13 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuroscan_core.domain.errors import ConfigurationError
-
 if TYPE_CHECKING:
     from training.data.cache import ArrayCache
     from training.data.splits import Split
-
-SPLITS_FOLDER = Path(__file__).resolve().parents[1] / "splits"
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, *, required: bool = True, threads: int = 0) -> None:
@@ -24,21 +20,6 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, required: bool = True
         "--split", metavar="FILE", help="split by patient: a file, or a name such as flair-v1 (default: the training's)"
     )
     parser.add_argument("--threads", type=int, default=threads, metavar="N", help="CPU threads (0: PyTorch's choice)")
-
-
-def find_split(name: str | Path) -> Path:
-    """Return the file of a split, given as a file or as a name of `training/splits`.
-
-    Raises
-    ------
-    ConfigurationError
-        There is no such split; the message lists those that there are.
-    """
-    for path in (Path(name), SPLITS_FOLDER / f"{name}.json"):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted(path.stem for path in SPLITS_FOLDER.glob("*.json")))
-    raise ConfigurationError(f"There is no split {str(name)!r}.", remedy=f"Give a file, or one of {known}.")
 
 
 def use_threads(number: int) -> None:
@@ -65,7 +46,7 @@ def open_view(view: str, data: Path, cache_root: Path, split: str | Path) -> tup
     from training.data.cases import find_cases
     from training.data.splits import check_leaks, load_split
 
-    chosen = load_split(find_split(split))
+    chosen = load_split(split)
     cases = find_cases(data)
     check_leaks(chosen, [case for case in cases if case.offers(view)])
     with Progress(transient=True) as bar:

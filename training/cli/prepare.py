@@ -83,14 +83,13 @@ def _cache(view: str, cases, cache_root: Path, console):  # type: ignore[no-unty
 
 def _split(view: str, cache, cases, arguments: argparse.Namespace) -> tuple[str, str]:  # type: ignore[no-untyped-def]
     """Make or load the split and check it; returns its name and sizes."""
-    from training.cli.common import find_split
     from training.data.splits import check_leaks, check_near_duplicates, load_split, make_new_split, save_split
 
     if arguments.new_split:
         path = Path(arguments.split)
         save_split(make_new_split(cache, path.stem), path)
     given = arguments.split is not None and (arguments.new_split or arguments.view != "all")
-    split = load_split(find_split(arguments.split if given else SPLIT_OF_VIEW[view]))
+    split = load_split(arguments.split if given else SPLIT_OF_VIEW[view])
     known = {case.name for case in cache.cases}
     placed = [name for names in split.parts.values() for name in names]
     if not given and not known & set(placed):

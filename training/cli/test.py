@@ -152,7 +152,8 @@ def split_of_bundle(folder: Path | None) -> str:
     """
     from neuroscan_core.domain.errors import ConfigurationError
     from neuroscan_core.inference.bundle import load_bundle
-    from training.cli.common import find_split
+    from training.data.errors import DataError
+    from training.data.splits import find_split
 
     if folder is None:
         return ""
@@ -161,7 +162,7 @@ def split_of_bundle(folder: Path | None) -> str:
         return ""
     try:
         find_split(name)
-    except ConfigurationError as exc:
+    except DataError as exc:
         raise ConfigurationError(
             f"{folder} was trained with the split {name!r}, which is not a committed one.",
             remedy="Give the file of that split by --split: with another one, cases of the training would be tested.",

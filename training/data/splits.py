@@ -211,7 +211,22 @@ def save_split(split: Split, path: Path) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def load_split(path: Path | str = DEFAULT_SPLIT) -> Split:
+def find_split(name: Path | str) -> Path:
+    """Return the file of a split, given as a file or as the name of a committed one.
+
+    Raises
+    ------
+    DataError
+        There is no such split; the message lists those that there are.
+    """
+    for path in (Path(name), SPLITS_FOLDER / f"{name}.json"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(file.stem for file in SPLITS_FOLDER.glob("*.json")))
+    raise DataError(f"There is no split {str(name)!r}.", remedy=f"Give a file, or one of {known}.")
+
+
+def load_split(name: Path | str = DEFAULT_SPLIT) -> Split:
     """Read a split by its file, or a committed one by its name.
 
     Raises
@@ -219,15 +234,10 @@ def load_split(path: Path | str = DEFAULT_SPLIT) -> Split:
     DataError
         If there is no such split, or it is not one.
     """
-    path = Path(path)
-    if not path.suffix and not path.exists():
-        path = SPLITS_FOLDER / f"{path.name}.json"
+    path = find_split(name)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         parts = {part: tuple(content[part]) for part in PARTS}
         return Split(content["name"], parts, content["quarantine"])
-    except FileNotFoundError as exc:
-        known = ", ".join(sorted(file.stem for file in SPLITS_FOLDER.glob("*.json")))
-        raise DataError(f"there is no split {path}.", remedy=f"Committed ones: {known}.") from exc
     except (KeyError, TypeError, json.JSONDecodeError) as exc:
         raise DataError(f"{path} is not a split: {exc!r}.", remedy="Make it with `prepare --new-split`.") from exc

@@ -7,7 +7,7 @@ import yaml
 
 from tests.training.fit.caches import tiny_cache
 from training.cli import COMMANDS, main
-from training.cli.common import find_split
+from training.data.splits import find_split
 
 
 def test_the_list_names_every_system(capsys):
