@@ -54,6 +54,9 @@ class Kind(Enum):
     STRING_ARRAY = 9
 
 
+_TYPES = {Kind.BOOL: bool, Kind.INTEGER: int, Kind.DOUBLE: float, Kind.STRING: str}
+
+
 @dataclass(frozen=True)
 class ConfigParameter:
     """A key of the configuration file as a parameter.
@@ -92,7 +95,7 @@ class ConfigParameter:
             return [str(entry) for entry in plain] or list(NO_STRINGS)
         if plain is None:
             return ""
-        return float(plain) if self.kind is Kind.DOUBLE else plain  # type: ignore[no-any-return]
+        return float(plain) if self.kind is Kind.DOUBLE else plain
 
     def to_plain(self, value: Value) -> Any:
         """What the file would hold under its key for a value of the parameter.
@@ -121,8 +124,8 @@ class ConfigParameter:
         if self.kind is Kind.STRING_ARRAY and isinstance(value, list | tuple):
             if all(isinstance(entry, str) for entry in value):
                 return list(value) or list(NO_STRINGS)
-        elif type(value) is {Kind.BOOL: bool, Kind.INTEGER: int, Kind.DOUBLE: float, Kind.STRING: str}.get(self.kind):
-            return value  # type: ignore[no-any-return]
+        elif isinstance(value, bool | int | float | str) and type(value) is _TYPES.get(self.kind):
+            return value
         wanted = self.kind.name.lower().replace("_array", "s in a list")
         raise ConfigurationError(
             f"{self.name}: {value!r} is not what it takes, {wanted}.",

@@ -50,7 +50,7 @@ SUCCESS, FAILURE, ERROR = (
 )
 
 
-class RoleNode(LifecycleNodeMixin, Node):  # type: ignore[misc]  # rclpy has no types
+class RoleNode(LifecycleNodeMixin, Node):
     """Base of the nodes.
 
     Parameters
@@ -159,7 +159,8 @@ class RoleNode(LifecycleNodeMixin, Node):  # type: ignore[misc]  # rclpy has no 
         """Drain where it is active, release everything."""
         if state.label == ACTIVE:
             self._attempt("inactive", self.drain, lambda: None)
-        return self.on_cleanup(state)
+        self._attempt("shut down", self._release_all, lambda: None)
+        return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything; the node can be configured again."""
