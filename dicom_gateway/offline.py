@@ -174,8 +174,7 @@ def _segment_series(
         series.series_instance_uid, 0, manifest=volume.keys, geometry=volume.geometry, version=VERSION, reason="object",
         last_received_at_s=clock(),
     )  # fmt: skip
-    card = engine.card
-    model = ModelIdentity(card.name, card.version, card.onnx_sha256, engine.name)
+    model = ModelIdentity.of(engine.card, engine.name)
     result = SegmentationReady(series.series_instance_uid, VERSION, segmentation, model)
     output.mkdir(parents=True, exist_ok=True)
     writer = ResultWriter(config.results, config.gateway, output, headers, clock=clock, registry=CollectorRegistry())
@@ -184,4 +183,4 @@ def _segment_series(
     def pixels(key: FrameKey) -> npt.NDArray[np.float32]:
         return np.asarray(volume.voxels_kji[index[key]])
 
-    return writer.write(completed, result, card, pixels=pixels), segmentation
+    return writer.write(completed, result, engine.card, pixels=pixels), segmentation

@@ -192,7 +192,7 @@ def _segment_one(
         uid, 0, manifest=segmentation.keys, geometry=segmentation.geometry, version=VERSION, reason="object",
         last_received_at_s=clock(),
     )  # fmt: skip
-    identity = ModelIdentity(card.name, card.version, card.onnx_sha256, engine.name)
+    identity = ModelIdentity.of(card, engine.name)
     result = SegmentationReady(uid, VERSION, segmentation, identity)
     output.mkdir(parents=True, exist_ok=True)
     headers = SourceHeaders(lambda _: reference.headers)

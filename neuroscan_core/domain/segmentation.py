@@ -10,6 +10,7 @@ import numpy.typing as npt
 from neuroscan_core.domain import codes
 from neuroscan_core.domain.codes import Code
 from neuroscan_core.domain.geometry import StackGeometry
+from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.volume import FrameKey
 
 # Values of the label map of models of gliomas, everywhere: necrotic core, oedema, enhancing tumour.
@@ -61,6 +62,11 @@ class ModelIdentity:
     version: str
     sha256: str
     engine: str = ""
+
+    @classmethod
+    def of(cls, card: ModelCard, engine: str) -> ModelIdentity:
+        """Identity of a bundle's model on an engine."""
+        return cls(card.name, card.version, card.onnx_sha256, engine)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def classify_volume(
     chosen = chosen_slices(volume.voxels_kji, labels_kji, view, num_largest=num_largest, num_middle=num_middle)
     probabilities_NL = _probabilities(volume.voxels_kji, view, volume.geometry, chosen, engine)
     return Triage(
-        model=ModelIdentity(engine.card.name, engine.card.version, engine.card.onnx_sha256, engine.name),
+        model=ModelIdentity.of(engine.card, engine.name),
         classes=tuple(entry.code for entry in engine.card.classes),
         probabilities=_rounded(probabilities_NL.mean(axis=0)),
         keys=tuple(volume.keys[k] for k in _source_slices(chosen, view, volume.geometry)),

@@ -338,7 +338,7 @@ class SegmentationService:
 
     def _identity(self, model: str) -> ModelIdentity:
         engine = self._engines[model]
-        return ModelIdentity(engine.card.name, engine.card.version, engine.card.onnx_sha256, engine.name)
+        return ModelIdentity.of(engine.card, engine.name)
 
     # ------------------------------------------------------------------------------------------------------ health
 

@@ -180,8 +180,7 @@ class StudySegmenter:
         now_s = time.monotonic()
         log.info("study is segmented", version=study.version, fetch_s=round(fetched_s - began_s, 2),
                  segment_s=round(now_s - fetched_s, 2))  # fmt: skip
-        card = engine.card
-        identity = ModelIdentity(card.name, card.version, card.onnx_sha256, engine.name)
+        identity = ModelIdentity.of(engine.card, engine.name)
         return SegmentationReady(study.series_instance_uid, study.version, segmentation, identity)
 
     def _judged(self, segmentation: Segmentation, classifier: str, study: StudyVolume) -> Segmentation:
