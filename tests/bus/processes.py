@@ -60,7 +60,12 @@ def receive(state_dir: Path) -> None:
 
 
 def open_bus_of(state_dir: Path, role: str):  # type: ignore[no-untyped-def]
-    """Bus of a process by the configuration in its folder."""
+    """Bus of a process by the configuration in its folder, or under ROS in the domain that a file there names."""
+    domain = state_dir / "ros_domain"
+    if domain.exists():
+        from neuroscan_ros.bus import open_ros2_bus
+
+        return open_ros2_bus(role, domain_id=int(domain.read_text()))
     return open_bus(load_config(state_dir / "node.yaml"), role)
 
 

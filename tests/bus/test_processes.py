@@ -30,7 +30,7 @@ class Child:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.bus.processes", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -78,9 +78,12 @@ COMPLETE = {uid: list(range(NUM_SLICES + 2)) for uid in SERIES}
 NUM_EVENTS = sum(map(len, COMPLETE.values()))
 
 
-@pytest.fixture(params=["ipc", pytest.param("tcp+curve", marks=pytest.mark.slow)])
+@pytest.fixture(params=["ipc", pytest.param("tcp+curve", marks=pytest.mark.slow), "ros2"])
 def state_dir(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder with the configuration of a node."""
+    if request.param == "ros2":
+        (tmp_path / "ros_domain").write_text(str(request.getfixturevalue("domain_id")))
+        return tmp_path
     bus = {} if request.param == "ipc" else network_config(tmp_path).model_dump(mode="json")
     (tmp_path / "node.yaml").write_text(yaml.safe_dump({"state_dir": str(tmp_path / "state"), "bus": bus}))
     return tmp_path
