@@ -125,8 +125,10 @@ class RosNode(RunningNode):
 
     launched: RunningLaunch | None = None
 
-    def launch(self, file: str, *arguments: str) -> RunningLaunch:
+    def launch(self, file: Path | str, *arguments: str) -> RunningLaunch:
         """Start a launch file with this node's configuration."""
+        if self.launched:
+            self.launched.close()
         folder = self.folder / f"launch-{len(list(self.folder.glob('launch-*')))}"
         folder.mkdir()
         self.launched = RunningLaunch(file, f"config:={self.config_path}", *arguments, folder=folder)
