@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
-from neuroscan_core.pipeline.normalise import normalise_volume, normalise_window, slice_scale
+from neuroscan_core.pipeline.normalise import normalise_window, slice_scale
 from neuroscan_core.pipeline.picture import picture_from_slice
 from neuroscan_core.pipeline.sliding import slide
 from neuroscan_core.pipeline.volume3d import at_spacing, head_box, resized
@@ -207,17 +207,11 @@ class _MultimodalSlices:
     """The slices of a case, each channel normalised over its whole volume."""
 
     def __init__(self, cache: ArrayCache, case: CachedCase) -> None:
-        self._volume_CSHW = normalised_volume(cache, case)
-        self.shape = self._volume_CSHW.shape[1:]
+        self._volume_SCHW = cache.normalised(case)
+        self.shape = (case.num_slices, *self._volume_SCHW.shape[2:])
 
     def __getitem__(self, offset: int) -> FloatArray:
-        return self._volume_CSHW[:, offset]
-
-
-def normalised_volume(cache: ArrayCache, case: CachedCase) -> FloatArray:
-    """Return a case as the network sees it, [C, S, H, W], before any resampling."""
-    stored_SCHW = _stored(cache, case)
-    return np.stack([normalise_volume(stored_SCHW[:, channel]) for channel in range(stored_SCHW.shape[1])])
+        return self._volume_SCHW[offset]
 
 
 def _stored(cache: ArrayCache, case: CachedCase) -> npt.NDArray[np.generic]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.pipeline.multimodal import segment_multimodal
+from neuroscan_core.pipeline.normalise import volume_statistics
 from neuroscan_core.pipeline.volume3d import segment_volume3d
 from tests.pipeline.cards import multimodal_mapping, volume_mapping
 from tests.pipeline.studies import ContrastEngine, accept_any_study, geometry, study
@@ -20,12 +19,15 @@ SHAPE = (44, 48, 40)
 
 def evaluated(card: ModelCard) -> np.ndarray:
     """Label map by training's code, from the voxels as its cache holds them."""
+    from training.data.cache import ArrayCache, CachedCase
     from training.inference import predict_case
     from training.postprocessing import Postprocessing
 
     voxels = study(geometry(SHAPE, (1.0, 1.0, 1.0))).voxels_CKJI
-    cache = SimpleNamespace(images_SCHW=np.ascontiguousarray(voxels.transpose(1, 0, 2, 3)))
-    case = SimpleNamespace(start=0, stop=SHAPE[0], num_slices=SHAPE[0], spacing_mm=(1.0, 1.0, 1.0))
+    mean, std = zip(*(volume_statistics(channel) for channel in voxels), strict=True)
+    case = CachedCase("case", "brats", 0, SHAPE[0], mean=mean, std=std)
+    images, nothing = np.ascontiguousarray(voxels.transpose(1, 0, 2, 3)), np.zeros(0)
+    cache = ArrayCache("multimodal", images, np.zeros((0, 0, 0), np.uint8), (case,), nothing, nothing, nothing)
     engine = ContrastEngine(card)
     probabilities = predict_case(
         lambda batch: engine.run(np.ascontiguousarray(batch)),

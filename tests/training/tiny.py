@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from neuroscan_core.pipeline.normalise import volume_statistics
 from tests.pipeline.cards import classifier_mapping, multimodal_mapping, volume_mapping
 from tests.pipeline.stacks import card_mapping
 from training.data.cache import ArrayCache, CachedCase
@@ -52,8 +53,10 @@ def segmentation_cache(view: str, num_cases: int = len(NAMES)) -> ArrayCache:
         # One column of each tumour is not bright: the networks miss it.
         images[:, channel][where] = BRIGHT
         images[:, channel, :, 30] = np.minimum(images[:, channel, :, 30], HEAD)
+    volumes = images.reshape(num_cases, NUM_SLICES, num_channels, SIZE, SIZE)
+    moments = [zip(*(volume_statistics(volume[:, c]) for c in range(num_channels)), strict=True) for volume in volumes]
     cases = tuple(
-        CachedCase(name, dataset, n * NUM_SLICES, NUM_SLICES, patient, spacing)
+        CachedCase(name, dataset, n * NUM_SLICES, NUM_SLICES, patient, spacing, *moments[n])
         for n, (name, dataset, patient, spacing) in enumerate(NAMES[:num_cases])
     )
     return _cache(view, images, labels, cases)

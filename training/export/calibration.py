@@ -15,7 +15,6 @@ from neuroscan_core.pipeline.normalise import normalise_window
 from training.data.cache import ArrayCache, CachedCase
 from training.data.sampling import window_at
 from training.export.errors import ExportError
-from training.inference import normalised_volume
 
 KINDS = (ModelKind.SLICE25D, ModelKind.MULTIMODAL2D)
 
@@ -43,14 +42,10 @@ def calibration_inputs(
     inputs = []
     for case in cases:
         tumour_S = np.count_nonzero(cache.labels_SHW[case.start : case.stop], axis=(1, 2))
-        offsets = (int(tumour_S.argmax()), int(rng.integers(case.num_slices)))
-        inputs += _slices(cache, case, offsets) if kind is ModelKind.MULTIMODAL2D else _windows(cache, case, offsets)
+        offsets = [int(tumour_S.argmax()), int(rng.integers(case.num_slices))]
+        is_study = kind is ModelKind.MULTIMODAL2D
+        inputs += list(cache.normalised(case, offsets)) if is_study else _windows(cache, case, offsets)
     return np.stack(inputs)
-
-
-def _slices(cache: ArrayCache, case: CachedCase, offsets: Sequence[int]) -> list[npt.NDArray[np.float32]]:
-    volume_CSHW = normalised_volume(cache, case)
-    return [volume_CSHW[:, offset] for offset in offsets]
 
 
 def _windows(cache: ArrayCache, case: CachedCase, offsets: Sequence[int]) -> list[npt.NDArray[np.float32]]:

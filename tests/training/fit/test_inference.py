@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("torch", reason="the `training` extra is not installed", exc_type=ImportError)
 
+from training.data.cache import ArrayCache, CachedCase
 from training.inference import CaseOptions, predict_case, predict_pictures, sigmoid, softmax
 
-CASE = SimpleNamespace(
-    name="case", dataset="brats", patient="case", start=2, num_slices=6, stop=8, spacing_mm=(1.0, 1.0, 1.0)
-)
+CASE = CachedCase("case", "brats", 2, 6, "case", mean=(125.0,) * 4, std=(43.0,) * 4)
+NOTHING = np.zeros(0)
 
 
 def cache_of(num_channels, size=32):
@@ -21,7 +21,7 @@ def cache_of(num_channels, size=32):
     rng = np.random.default_rng(42)
     images = np.zeros((10, num_channels, size, size), dtype=np.uint16)
     images[:, :, 4:-4, 4:-4] = rng.integers(50, 200, (10, num_channels, size - 8, size - 8))
-    return SimpleNamespace(images_SCHW=images)
+    return ArrayCache("multimodal", images, np.zeros((0, 0, 0), np.uint8), (CASE,), NOTHING, NOTHING, NOTHING)
 
 
 def pick(channels):
