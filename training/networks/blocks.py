@@ -5,8 +5,26 @@ Shape legend: N batch, C channels, H rows, W columns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+
+from training.networks.encoder_weights import load_into
+
+
+class WithEncoder(nn.Module):
+    """A U-Net whose downward path, `encoder`, can start from other weights and learn at another rate."""
+
+    encoder: nn.ModuleList
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the downward path."""
+        return list(self.encoder.parameters())
+
+    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+        """Load the downward path from weights of this network; raises `EncoderMismatch`."""
+        load_into(self.encoder, state, "encoder.")
 
 
 class ConvPair(nn.Sequential):

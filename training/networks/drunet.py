@@ -8,17 +8,16 @@ Shape legend: N batch, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from training.networks.blocks import ConvPair, initialise, join
-from training.networks.encoder_weights import load_into
+from training.networks.blocks import ConvPair, WithEncoder, initialise, join
 
 TUMOUR_PRIOR_LOGIT = -3.0
 
 
-class DRUNet(nn.Module):
+class DRUNet(WithEncoder):
     """Segment one class from a slice or from three neighbouring slices.
 
     Input `[N, in_channels, H, W]` float32, H and W multiples of 16. Output `[N, out_channels, H, W]` logits.
@@ -59,11 +58,3 @@ class DRUNet(nn.Module):
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
             x = block(join(upsample(x), skips.pop()))
         return self.head(x)
-
-    def encoder_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the downward path."""
-        return list(self.encoder.parameters())
-
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
-        """Load the downward path from weights of this network; raises `EncoderMismatch`."""
-        load_into(self.encoder, state, "encoder.")

@@ -5,15 +5,14 @@ Shape legend: N batch, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from training.networks.blocks import ConvPair, initialise, join
-from training.networks.encoder_weights import load_into
+from training.networks.blocks import ConvPair, WithEncoder, initialise, join
 
 
-class UNet(nn.Module):
+class UNet(WithEncoder):
     """Segment several classes from slices of several sequences.
 
     Input `[N, in_channels, H, W]` float32, H and W multiples of 2 to the number of levels less one. Output
@@ -57,11 +56,3 @@ class UNet(nn.Module):
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
             x = block(join(upsample(x), skips.pop()))
         return self.head(x)
-
-    def encoder_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the downward path."""
-        return list(self.encoder.parameters())
-
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
-        """Load the downward path from weights of this network; raises `EncoderMismatch`."""
-        load_into(self.encoder, state, "encoder.")
