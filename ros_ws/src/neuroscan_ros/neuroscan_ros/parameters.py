@@ -121,9 +121,9 @@ class ConfigParameter:
         """
         if self.kind is Kind.DOUBLE and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
-        if self.kind is Kind.STRING_ARRAY and isinstance(value, list | tuple):
-            if all(isinstance(entry, str) for entry in value):
-                return list(value) or list(NO_STRINGS)
+        if self.kind is Kind.STRING_ARRAY and isinstance(value, list | tuple | None):
+            if all(isinstance(entry, str) for entry in value or ()):  # ROS reads an empty list as nothing
+                return list(value or NO_STRINGS)
         elif isinstance(value, bool | int | float | str) and type(value) is _TYPES.get(self.kind):
             return value
         wanted = self.kind.name.lower().replace("_array", "s in a list")

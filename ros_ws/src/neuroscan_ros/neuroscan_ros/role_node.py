@@ -286,6 +286,8 @@ def run(node_class: type[RoleNode], arguments: list[str] | None = None) -> None:
         with spinning(node):
             if node.parameters.is_autostarting:
                 threading.Thread(target=node.autostart, name="autostart", daemon=True).start()
+            else:
+                node.get_logger().info("The node waits to be configured.")
             stopping.wait()
             node.finish()
         node.destroy_node()

@@ -341,6 +341,7 @@ def test_values_that_ros_types_differently_are_taken(context: Context) -> None:
     config = host.parameters.load()
     assert (config.series.quiet_s, config.gateway.allow.calling_ae, config.series.body_parts) == (3.0, (), ("HEAD",))
     assert host.get("gateway.allow.calling_ae") == [""]
+    assert KNOWN["gateway.allow.calling_ae"].fit(None) == [""]
 
 
 def test_parameters_of_other_nodes_in_the_same_file_do_not_disturb(context: Context) -> None:
