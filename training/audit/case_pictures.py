@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from neuroscan_core.domain.model_card import ModelKind
 from training.audit.evidence import SegmentationEvidence, crop_to_head, largest_slice
+from training.audit.painting import Image, Mask, grey, paint, paint_errors
 from training.audit.style import (
     INVENTED,
     LABEL_COLOURS,
@@ -23,7 +24,6 @@ from training.audit.style import (
     TRUTH_LINE,
     legend_of,
     picture_grid,
-    rgb,
 )
 from training.data.cache import CachedCase
 from training.data.cases import SEQUENCES
@@ -32,37 +32,12 @@ from training.regions import CLASSES
 
 NUM_ROWS = 6
 NUM_EXTREME = 3
-OPACITY = 0.55
 ERROR_LEGEND = {
     "right (true positive)": RIGHT,
     "invented (false positive)": INVENTED,
     "missed (false negative)": MISSED,
 }
 CONTOUR_LEGEND = {"ground truth": TRUTH_LINE, "prediction": PREDICTION_LINE}
-
-Image = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-
-
-def grey(slice_HW: npt.NDArray[np.generic]) -> Image:
-    """Return a slice as RGB in [0, 1], bright end at the 99.5th percentile."""
-    image = slice_HW.astype(np.float32)
-    top = max(float(np.percentile(image, 99.5)), 1e-6)
-    return np.repeat(np.clip(image / top, 0.0, 1.0)[..., None], 3, axis=2)
-
-
-def paint(image_HW3: Image, mask_HW: Mask, colour: str, opacity: float = OPACITY) -> Image:
-    """Return the image with a mask laid over it."""
-    painted = image_HW3.copy()
-    painted[mask_HW] = (1.0 - opacity) * painted[mask_HW] + opacity * rgb(colour)
-    return painted
-
-
-def paint_errors(image_HW3: Image, truth_HW: Mask, found_HW: Mask) -> Image:
-    """Return the image with right, invented and missed pixels in their colours."""
-    painted = paint(image_HW3, truth_HW & found_HW, RIGHT)
-    painted = paint(painted, found_HW & ~truth_HW, INVENTED)
-    return paint(painted, truth_HW & ~found_HW, MISSED)
 
 
 def paint_labels(image_HW3: Image, labels_HW: npt.NDArray[np.uint8], is_binary: bool) -> Image:

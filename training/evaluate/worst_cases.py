@@ -12,50 +12,26 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from training.audit.painting import Mask, grey, paint, paint_errors
+from training.audit.style import RIGHT
 from training.data.cache import ArrayCache, CachedCase
 
 NUM_ROWS = 3
 NUM_CASES = 4
 TITLES = ("Input", "Ground truth", "Prediction", "Overlap")
-# OpenCV's order: blue, green, red.
-TRUE_POSITIVE_BGR = (0, 200, 0)
-FALSE_POSITIVE_BGR = (0, 0, 230)
-FALSE_NEGATIVE_BGR = (255, 80, 0)
-OPACITY = 0.55
 HEADER_PX = 22
 
-Image = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
-
-def to_grey(slice_HW: npt.NDArray[np.generic]) -> Image:
-    """Return a slice as BGR, bright end at the 99.5th percentile."""
-    image = slice_HW.astype(np.float32)
-    top = max(float(np.percentile(image, 99.5)), 1.0)
-    grey = np.clip(image / top, 0.0, 1.0) * 255.0
-    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-
-
-def paint(image_HW3: Image, mask_HW: Mask, colour: tuple[int, int, int]) -> Image:
-    """Return the image with the mask laid over it."""
-    painted = image_HW3.astype(np.float32)
-    painted[mask_HW] = (1.0 - OPACITY) * painted[mask_HW] + OPACITY * np.asarray(colour, dtype=np.float32)
-    return painted.astype(np.uint8)
-
-
-def agreement(image_HW3: Image, truth_HW: Mask, prediction_HW: Mask) -> Image:
-    """Return the image with true positives green, false positives red and false negatives blue."""
-    painted = paint(image_HW3, truth_HW & prediction_HW, TRUE_POSITIVE_BGR)
-    painted = paint(painted, prediction_HW & ~truth_HW, FALSE_POSITIVE_BGR)
-    return paint(painted, truth_HW & ~prediction_HW, FALSE_NEGATIVE_BGR)
-
-
-def comparison_row(slice_HW: npt.NDArray[np.generic], truth_HW: Mask, prediction_HW: Mask) -> Image:
-    """Return the four pictures of a slice side by side."""
-    grey = to_grey(slice_HW)
-    truth = paint(grey, truth_HW, TRUE_POSITIVE_BGR)
-    prediction = paint(grey, prediction_HW, TRUE_POSITIVE_BGR)
-    return np.hstack([grey, truth, prediction, agreement(grey, truth_HW, prediction_HW)])
+def comparison_row(slice_HW: npt.NDArray[np.generic], truth_HW: Mask, prediction_HW: Mask) -> npt.NDArray[np.uint8]:
+    """Return the four pictures of a slice side by side, in OpenCV's order of colours."""
+    image = grey(slice_HW)
+    pictures = (
+        image,
+        paint(image, truth_HW, RIGHT),
+        paint(image, prediction_HW, RIGHT),
+        paint_errors(image, truth_HW, prediction_HW),
+    )
+    return np.hstack([(255.0 * picture[..., ::-1]).astype(np.uint8) for picture in pictures])
 
 
 def save_case_picture(
