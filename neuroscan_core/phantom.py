@@ -50,6 +50,10 @@ class Tissue(IntEnum):
     NECROSIS = 11
 
 
+BRAIN = (Tissue.CSF, Tissue.GREY, Tissue.WHITE, Tissue.OEDEMA, Tissue.ENHANCING, Tissue.NECROSIS)
+"""What is left of a head without its skull."""
+
+
 TUMOUR = (Tissue.OEDEMA, Tissue.ENHANCING, Tissue.NECROSIS)
 
 # Brightness relative to white matter = 100, in the order of `Tissue`.

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
-from neuroscan_core.phantom import HeadPhantom, Tissue, Weighting, head_phantom
+from neuroscan_core.phantom import BRAIN, HeadPhantom, Weighting, head_phantom
 
 NUM_SLICES = 16
 HEAD_MM, WIDTH_MM = 155.0, 240.0
 NOISE = 0.01
-BRAIN = (Tissue.CSF, Tissue.GREY, Tissue.WHITE, Tissue.OEDEMA, Tissue.ENHANCING, Tissue.NECROSIS)
 
 
 def write_samples(card: ModelCard, folder: Path) -> list[Path]:

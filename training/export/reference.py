@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from neuroscan_core.domain.model_card import ModelKind
 from neuroscan_core.domain.study import SEQUENCES
-from neuroscan_core.phantom import HeadPhantom, Tissue, Weighting, head_phantom
+from neuroscan_core.phantom import BRAIN, HeadPhantom, Weighting, head_phantom
 from neuroscan_core.pipeline.normalise import normalise_volume
 from neuroscan_core.pipeline.picture import picture_from_slice
 from training.export.errors import ExportError
@@ -29,7 +29,6 @@ MAX_EXACT_LOGITS = 2**19
 LOGIT_QUANTUM, COARSE_LOGIT_QUANTUM, COARSE_FROM = np.float32(1 / 128), np.float32(1 / 16), 4.0
 # Above this many voxels, patches are made at half the resolution.
 MAX_FINE_VOXELS = 2**20
-BRAIN = (Tissue.CSF, Tissue.GREY, Tissue.WHITE, Tissue.OEDEMA, Tissue.ENHANCING, Tissue.NECROSIS)
 HEAD_MM, HEAD_WIDTH_MM = 155.0, 240.0
 NUM_THICK_SLICES = 24
 
