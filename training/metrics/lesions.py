@@ -118,10 +118,7 @@ def lesion_scores(
 
 
 def _group_by_dilation(truth: Mask, num_dilations: int) -> Components:
-    grown = (
-        ndimage.binary_dilation(truth, structure=_NEIGHBOURS_18, iterations=num_dilations) if num_dilations else truth
-    )
-    groups, _ = ndimage.label(grown, structure=_NEIGHBOURS_26)
+    groups, _ = ndimage.label(_dilated(truth, num_dilations), structure=_NEIGHBOURS_26)
     return np.where(truth, groups, 0).astype(np.int32)
 
 
