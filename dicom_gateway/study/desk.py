@@ -25,6 +25,7 @@ from neuroscan_core import crashpoints
 from neuroscan_core.config import RuleConfig, StudyConfig
 from neuroscan_core.domain.errors import JournalError, RejectionCode, SeriesRejection
 from neuroscan_core.domain.events import Event, SeriesCompleted, StudyReady, StudySource
+from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.log import get_logger
 from neuroscan_core.pipeline.study import match_series
 
@@ -184,10 +185,13 @@ class StudyDesk:
             )  # fmt: skip
         if any(rows[m.series_uid].state is SeriesState.RECEIVING for m in members):
             return  # its end is noted
-        candidates = [c for m in members if (c := self._candidate(m, rows[m.series_uid])) is not None]
+        whole = {m.series_uid: self._completed(m.series_uid) for m in members if _is_whole(rows[m.series_uid])}
+        candidates = [
+            _candidate(m, rows[m.series_uid], whole[m.series_uid].geometry) for m in members if m.series_uid in whole
+        ]
         choice = choose(candidates, self._requires[study.name])
         if not choice.missing:
-            self._match(uid, study, choice, rows, last_s)
+            self._match(uid, study, choice, whole, last_s)
         elif now_s >= last_s + study.wait_s:
             self._end(uid, _missing(choice, members, rows, is_final=True))
         else:
@@ -196,22 +200,8 @@ class StudyDesk:
                 deadline_s = last_s + study.wait_s
                 self._deadlines_s[study_uid] = min(deadline_s, self._deadlines_s.get(study_uid, deadline_s))
 
-    def _candidate(self, member: StudySeriesRecord, row: SeriesRecord) -> Candidate | None:
-        """The series, if it is whole and was not refused."""
-        if row.version == 0 or row.state in GONE:
-            return None
-        completed = self._completed(row.series_uid)
-        return Candidate(
-            row.series_uid,
-            RoleVerdict(member.role, (member.why,)),
-            completed.geometry,
-            is_original=member.is_original,
-            acquired=(member.acquired_at, row.opened_at_s),
-            name=member.name,
-        )
-
     def _match(
-        self, uid: str, study: StudyConfig, choice: Choice, rows: Mapping[str, SeriesRecord], last_s: float
+        self, uid: str, study: StudyConfig, choice: Choice, whole: Mapping[str, SeriesCompleted], last_s: float
     ) -> None:
         try:
             match = match_series(
@@ -223,7 +213,7 @@ class StudyDesk:
         except SeriesRejection as rejection:
             self._end(uid, rejection)
             return
-        sources = tuple(self._source(role, candidate) for role, candidate in choice.chosen.items())
+        sources = tuple(_source(role, whole[one.series_instance_uid]) for role, one in choice.chosen.items())
         last, row = self._last(uid), self._journal.series(uid)
         if last is not None and _versions(last.sources) == _versions(sources):
             return
@@ -238,12 +228,6 @@ class StudyDesk:
         log.info("study is brought together", study=uid, reason=match.why)
         for reason in choice.reasons:
             self._journal.audit(self._clock(), "series-chosen", uid, reason)
-
-    def _source(self, role: str, candidate: Candidate) -> StudySource:
-        completed = self._completed(candidate.series_instance_uid)
-        return StudySource(
-            role, candidate.series_instance_uid, completed.version, completed.manifest, completed.geometry
-        )
 
     def _tell(self, event: StudyReady, last_received_at_s: float) -> None:
         """Record, then publish; what is lost on the way is asked for again by its number."""
@@ -297,6 +281,26 @@ class StudyDesk:
 def _is_fresh(row: SeriesRecord) -> bool:
     """Whether nothing was made of a study yet, or nothing is left of it."""
     return row.version == 0 or row.state in (SeriesState.PURGED, SeriesState.WAITING)
+
+
+def _is_whole(row: SeriesRecord) -> bool:
+    """Whether a series is complete and was not refused."""
+    return row.version > 0 and row.state not in GONE
+
+
+def _candidate(member: StudySeriesRecord, row: SeriesRecord, geometry: StackGeometry) -> Candidate:
+    return Candidate(
+        row.series_uid,
+        RoleVerdict(member.role, (member.why,)),
+        geometry,
+        is_original=member.is_original,
+        acquired=(member.acquired_at, row.opened_at_s),
+        name=member.name,
+    )
+
+
+def _source(role: str, event: SeriesCompleted) -> StudySource:
+    return StudySource(role, event.series_instance_uid, event.version, event.manifest, event.geometry)
 
 
 def _versions(sources: Sequence[StudySource]) -> set[tuple[str, str, int]]:
