@@ -107,11 +107,21 @@ def _enclose(
         filled = _take_together(filled, axis, factor)
     # Background all around closes the surface where the region reaches the border of the volume.
     filled = np.pad(filled, 1)
-    level = min(0.5, float(filled.max()) / 2)
-    positions_v3, faces_t3, _, _ = marching_cubes(filled, level, allow_degenerate=False)
+    level = _level(filled, np.count_nonzero(region_kji), int(np.prod(factors_kji)))
+    positions_v3, faces_t3, _, _ = marching_cubes(filled, level)
     factors = np.array(factors_kji, dtype=np.float64)
     positions_v3 = start_kji + (positions_v3.astype(np.float64) - 1) * factors + (factors - 1) / 2
     return positions_v3, faces_t3.astype(np.int64)
+
+
+def _level(filled_kji: npt.NDArray[np.float32], num_voxels: int, num_together: int) -> float:
+    """From which mean on a coarse voxel is inside, so that about as much is inside as was labelled.
+
+    Not a value that a mean can have: a corner right on a voxel would tear the surface.
+    """
+    num_inside = min(max(1, round(num_voxels / num_together)), filled_kji.size)
+    last = float(np.partition(filled_kji, -num_inside, axis=None)[-num_inside])
+    return min(last, 0.5) - 0.1 / num_together if num_together > 1 else 0.5
 
 
 def _take_together(values: npt.NDArray[np.float32], axis: int, factor: int) -> npt.NDArray[np.float32]:
