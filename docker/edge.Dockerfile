@@ -17,6 +17,7 @@ WORKDIR /opt/neuroscan/src
 COPY pyproject.toml setup.py setup.cfg package.xml README.md LICENSE NOTICE ./
 COPY docker/ros/build.sh docker/ros/build.sh
 COPY resource resource
+COPY config config
 COPY launch launch
 COPY ros_ws/src ros_ws/src
 COPY dicom_gateway dicom_gateway
@@ -31,7 +32,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ros-jazzy-rmw-cyclonedds-cpp ros-jazzy-tf2-msgs \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --no-create-home neuroscan \
-    && install -d -o 10001 -g 10001 /var/lib/neuroscan
+    && install -d -m 750 -o 10001 -g 10001 /var/lib/neuroscan
 
 COPY docker/ros/entrypoint.sh /opt/neuroscan/entrypoint.sh
 COPY --from=build /opt/neuroscan/venv /opt/neuroscan/venv

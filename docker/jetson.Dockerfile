@@ -39,6 +39,7 @@ WORKDIR /opt/neuroscan/src
 COPY pyproject.toml setup.py setup.cfg package.xml README.md LICENSE NOTICE ./
 COPY docker/ros/build.sh docker/ros/build.sh
 COPY resource resource
+COPY config config
 COPY launch launch
 COPY ros_ws/src ros_ws/src
 COPY dicom_gateway dicom_gateway
@@ -51,7 +52,7 @@ FROM ros
 # The device nodes of the GPU belong to the groups video and render; the number of the latter is the device's own, so
 # both are given at start.
 RUN useradd --uid 10001 --no-create-home neuroscan \
-    && install -d -o 10001 -g 10001 /var/lib/neuroscan
+    && install -d -m 750 -o 10001 -g 10001 /var/lib/neuroscan
 
 COPY docker/ros/entrypoint.sh /opt/neuroscan/entrypoint.sh
 COPY --from=build /opt/neuroscan/venv /opt/neuroscan/venv

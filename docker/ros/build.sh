@@ -11,7 +11,7 @@ extras=${1:-}
 python3 -m venv --system-site-packages "$VIRTUAL_ENV"
 
 # One process holds one NumPy, and what comes from apt (messages, TensorRT) was compiled against the first.
-# From setuptools 80 on, the commands are gone by which colcon installs; Ubuntu 22.04's is too old for pyproject.toml.
+# From setuptools 80 on, the commands are gone by which colcon installs.
 constraints=$(mktemp)
 printf '%s\n' 'numpy<2' 'setuptools>=68,<80' > "$constraints"
 "$VIRTUAL_ENV/bin/pip" install --no-cache-dir --constraint "$constraints" setuptools 'scikit-image>=0.22' ".$extras"
