@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import sys
@@ -81,9 +82,15 @@ def parts(num_series: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
         return module.measure()
 
+    def ros_bus() -> dict[str, Any]:
+        from benchmarks import ros_bus as module
+
+        return module.measure()
+
+    under_ros = {"ros_bus": ros_bus} if importlib.util.find_spec("rclpy") else {}
     return {
         "ingest": ingest, "segmentation": segmentation, "bus": bus, "results": results, "end_to_end": end_to_end,
-        "studies": studies, "training_data": training_data,
+        "studies": studies, "training_data": training_data, **under_ros,
     }  # fmt: skip
 
 

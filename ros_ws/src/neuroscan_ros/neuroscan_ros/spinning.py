@@ -34,7 +34,6 @@ except ImportError:  # Humble
 log = get_logger(__name__)
 
 MAX_BLOCKING = 32  # callbacks at a time; a node serves at most seven requests, its lifecycle, parameters and timers
-STARTED_TIMEOUT_S = 1.0
 CLOSE_TIMEOUT_S = 5.0
 
 
@@ -56,7 +55,7 @@ class NodeExecutor(Executor):
     def __init__(self, *, context: Context | None = None) -> None:
         super().__init__(context=context)
         self._pool = ThreadPoolExecutor(MAX_BLOCKING, thread_name_prefix="ros-callback")
-        self._running: set[Future[None]] = set()
+        self._running: dict[Any, Future[None]] = {}
         self._is_stopping = False
 
     def spin(self) -> None:
@@ -83,11 +82,9 @@ class NodeExecutor(Executor):
         if entity is None or isinstance(entity.callback_group, QuickCallbackGroup):
             _run(task)
             return
-        started = threading.Event()
-        running = self._pool.submit(_run, task, started)
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
-        started.wait(STARTED_TIMEOUT_S)  # until then rclpy would hand the same task out again and again
+        if task not in self._running:  # until it has begun, rclpy hands it out each time anew
+            self._running[task] = running = self._pool.submit(_run, task)
+            running.add_done_callback(lambda _: self._running.pop(task))
 
     def _should_stop(self) -> bool:
         return self._is_stopping
@@ -99,14 +96,12 @@ class NodeExecutor(Executor):
 
     def finish(self) -> None:
         """Wait for callbacks that still run, a few seconds at most, and release everything; `spin` must have ended."""
-        concurrent.futures.wait(tuple(self._running), CLOSE_TIMEOUT_S)
+        concurrent.futures.wait(tuple(self._running.values()), CLOSE_TIMEOUT_S)
         self._pool.shutdown(wait=False)
         self.shutdown()
 
 
-def _run(task: Any, started: threading.Event | None = None) -> None:
-    if started is not None:
-        started.set()
+def _run(task: Any) -> None:
     task()
     error = task.exception() if task.done() else None
     if error is not None:

@@ -80,14 +80,16 @@ def diameter_from_msg(message: msgs.Diameter) -> Diameter:
 
 def measurement_to_msg(measurement: RegionMeasurement | CompositeMeasurement) -> msgs.Measurement:
     """Size of one label, or of several taken together."""
-    is_composite = isinstance(measurement, CompositeMeasurement)
-    return msgs.Measurement(
-        label=0 if is_composite else integer(measurement.label, 1, MAX_UINT8, "A label"),
-        region=text(measurement.region) if is_composite else "",
+    message = msgs.Measurement(
         volume_ml=float(measurement.volume_ml),
         num_components=count(measurement.num_components, "The number of components"),
         diameter=[] if measurement.diameter is None else [diameter_to_msg(measurement.diameter)],
     )
+    if isinstance(measurement, CompositeMeasurement):
+        message.region = text(measurement.region)
+    else:
+        message.label = integer(measurement.label, 1, MAX_UINT8, "A label")
+    return message
 
 
 def measurement_from_msg(message: msgs.Measurement) -> RegionMeasurement | CompositeMeasurement:
@@ -153,12 +155,14 @@ def segmentation_from_msg(message: msgs.Segmentation) -> SegmentationReady:
     """The label map of a whole series; it is a read-only view of the message."""
     geometry = stack_geometry_from_msg(message.geometry)
     labels_kji = view(message.labels, "u1", geometry.shape, "A segmentation")
-    measurements = tuple(map(measurement_from_msg, message.measurements))
-    composites = tuple(map(measurement_from_msg, message.composites))
+    measured = [measurement_from_msg(part) for part in message.measurements]
+    together = [measurement_from_msg(part) for part in message.composites]
+    measurements = tuple(part for part in measured if isinstance(part, RegionMeasurement))
+    composites = tuple(part for part in together if isinstance(part, CompositeMeasurement))
     with reading("Segmentation"):
         assert len(message.keys) == geometry.num_slices, "the number of keys is not that of the slices"
-        assert all(isinstance(m, RegionMeasurement) for m in measurements), "a measurement is not of a label"
-        assert all(isinstance(m, CompositeMeasurement) for m in composites), "a composite is of a label"
+        assert len(measurements) == len(measured), "a measurement is not of a label"
+        assert len(composites) == len(together), "a composite is of a label"
         segmentation = Segmentation(
             geometry,
             tuple(map(frame_key_from_msg, message.keys)),
