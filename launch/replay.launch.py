@@ -33,7 +33,9 @@ def actions(context: LaunchContext) -> list[Action]:
     if not Path(bag).exists():
         raise RuntimeError(f"There is no recording {bag}. Check the path after bag:=.")
     play = ExecuteProcess(
-        cmd=["ros2", "bag", "play", bag, "--rate", arguments.text("rate")], name="play", output="screen"
+        cmd=["ros2", "bag", "play", bag, "--rate", arguments.text("rate"), "--disable-keyboard-controls"],
+        name="play",
+        output="screen",
     )
     viewer = bring_up(arguments, VIEWER, then=[play])
     return in_namespace(arguments, [*viewer, *rviz(arguments, VIEW)])

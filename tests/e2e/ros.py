@@ -38,7 +38,7 @@ class RunningLaunch:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
             ["ros2", "launch", *target, *arguments], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-            env=environment, start_new_session=True, preexec_fn=_hear_sigint,
+            env=environment, start_new_session=True, preexec_fn=hear_sigint,
         )  # fmt: skip
 
     def log(self) -> str:
@@ -145,7 +145,7 @@ class RosNode(RunningNode):
         super().close()
 
 
-def _hear_sigint() -> None:
+def hear_sigint() -> None:
     """A shell's background job ignores SIGINT, and so would everything started from it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

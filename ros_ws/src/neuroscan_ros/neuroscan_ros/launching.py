@@ -156,7 +156,6 @@ def _lifecycle_node(arguments: Arguments, executable: str) -> LifecycleNode:
             *([params_file] if params_file else []),
         ],
         output="screen",
-        emulate_tty=True,
         respawn=arguments.is_on("respawn"),
         respawn_delay=RESPAWN_DELAY_S,
         sigterm_timeout=DRAIN_S,

@@ -13,10 +13,11 @@ from tests.conftest import need_program, repository, shared_data, shared_dir, sm
 from tests.e2e.conftest import archive, phantom, phantom_series
 from tests.e2e.node import RunningArchive
 from tests.e2e.ros import RosNode
+from tests.e2e.test_real_series import orthanc
 
 __all__ = [
-    "archive", "listen", "need_program", "phantom", "phantom_series", "repository", "ros_node", "shared_data",
-    "shared_dir", "small_phantom",
+    "archive", "listen", "need_program", "orthanc", "phantom", "phantom_series", "repository", "ros_node",
+    "shared_data", "shared_dir", "small_phantom",
 ]  # fmt: skip
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pydicom
@@ -183,9 +185,7 @@ def test_parameters_win_over_the_configuration_and_arguments_choose_model_and_en
     config = yaml.safe_load(ros_node.config_path.read_text())
     config["rules"] = [{"name": "nothing", "model": None}]
     ros_node.config_path.write_text(yaml.safe_dump(config))
-    launch_edge(
-        ros_node, "ros2", f"params_file:={file}", "model:=mobilenetv2-unet-flair", "engine:=onnxruntime", "viewer:=true"
-    )
+    launch_edge(ros_node, "ros2", f"params_file:={file}", "model:=mobilenetv2-unet-flair", "engine:=onnxruntime")
     storescu(ros_node.port, series.paths)
     assert_exactly_one_result(ros_node, archive, series)
     (seg_path,) = of_modality(archive, "SEG")
@@ -226,3 +226,24 @@ def test_a_series_of_a_real_scanner_is_shown_and_delivered(
     record = ros_node.wait_for_state(uid, "delivered")
     wait_for(lambda: len(keys_of(masks)) >= record.num_slices, "a mask of each slice on the topic")
     assert of_modality(archive, "SR")
+
+
+def test_orthanc_as_the_archive_holds_the_results(
+    tmp_path: Path, orthanc: tuple[int, int], phantom_series: WriteSeries
+) -> None:
+    dicom_port, http_port = orthanc
+    series = phantom_series("orthanc")
+    destination = {"name": "orthanc", "host": "127.0.0.1", "port": dicom_port, "ae_title": "ORTHANC"}
+    node = RosNode(tmp_path, [destination])
+    try:
+        launch_edge(node, "ros2")
+        storescu(node.port, series.paths)
+        node.wait_for_state(series.series_uid, "delivered")
+    finally:
+        node.close()
+
+    def get(path: str) -> Any:
+        with urlopen(f"http://127.0.0.1:{http_port}{path}", timeout=20) as response:
+            return json.load(response)
+
+    assert sorted(get(f"/series/{key}")["MainDicomTags"]["Modality"] for key in get("/series")) == ["SEG", "SR"]
