@@ -15,10 +15,11 @@ import yaml
 import neuroscan_core
 
 NODES = {"bridge_node", "gateway_node", "segmentation_node", "viewer_node"}
-# What is imported -> what rosdep or the workspace calls it; None: comes with Python or with the package that needs it.
+# What is imported -> what rosdep or the workspace calls it.
 DEPENDENCY_OF = {
     "cv2": "python3-opencv", "dicom_gateway": "neuroscan", "neuroscan_core": "neuroscan", "numpy": "python3-numpy",
-    "pydantic": "python3-pydantic", "pytest": "python3-pytest", "skimage": "python3-skimage", "yaml": "python3-yaml",
+    "pydantic": "python3-pydantic", "pydantic_core": "python3-pydantic", "scipy": "python3-scipy",
+    "skimage": "python3-skimage", "yaml": "python3-yaml",
 }  # fmt: skip
 # Dependencies of `neuroscan` that come from pip into the environment (docs/adr/0001).
 FROM_PIP = {"prometheus_client", "starlette", "structlog", "typer", "uvicorn"}
@@ -71,6 +72,7 @@ def test_the_packages_are_built_one_after_another_and_state_one_version(packages
     for path in packages.values():
         root = ElementTree.parse(path / "package.xml").getroot()
         assert (root.findtext("version"), root.findtext("license")) == (neuroscan_core.__version__, "Apache-2.0")
+    assert f'version="{neuroscan_core.__version__}"' in (packages["neuroscan_ros"] / "setup.py").read_text()
 
 
 def test_everything_that_the_nodes_import_is_a_dependency(packages: dict[str, Path]) -> None:
@@ -101,8 +103,8 @@ def test_ros2_run_finds_every_node_and_the_command_line(packages: dict[str, Path
         assert (packages[name] / "resource" / name).is_file()
     setup = (packages["neuroscan_ros"] / "setup.py").read_text()
     scripts = dict(re.findall(r'"(\w+) = neuroscan_ros\.(\w+):main"', setup))
-    assert scripts == {name: name for name in NODES}
-    for name in NODES:
+    assert set(scripts) >= NODES and all(name == module for name, module in scripts.items())
+    for name in scripts:
         tree = ast.parse((packages["neuroscan_ros"] / "neuroscan_ros" / f"{name}.py").read_text())
         assert "main" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -142,8 +144,14 @@ def test_every_launch_file_compiles_and_describes_itself(repository: Path) -> No
         assert ast.get_docstring(tree) and "generate_launch_description" in functions, path.name
 
 
-def test_parameter_files_speak_of_nodes_that_exist(repository: Path) -> None:
-    for path in (repository / "launch").glob("*.yaml"):
-        for node, content in yaml.safe_load(path.read_text()).items():
-            assert node.rpartition("/")[2] in NODES | {"**"}, f"{path.name} names {node}"
-            assert set(content) == {"ros__parameters"}
+def test_parameter_files_speak_of_nodes_that_exist_and_are_installed(repository: Path) -> None:
+    path = repository / "config" / "ros.example.yaml"
+    for node, content in yaml.safe_load(path.read_text()).items():
+        assert node.rpartition("/")[2] in NODES | {"**"}, f"{path.name} names {node}"
+        assert set(content) == {"ros__parameters"}
+    config = configparser.ConfigParser()
+    config.read(repository / "setup.cfg")
+    patterns = config["options.data_files"]["share/neuroscan/config"].split()
+    assert {file.name for pattern in patterns for file in repository.glob(pattern)} >= {
+        "neuroscan.example.yaml", "ros.example.yaml"
+    }  # fmt: skip
