@@ -76,7 +76,7 @@ class SceneStatistics:
     num_pictures : int
         Masks that were handed out with their slice; the rest waits for its slice, or came without one.
     num_elsewhere : int
-        Masks of series that were not shown.
+        Masks of series that were not shown, or not yet.
     num_without_slice : int
         Masks whose slice was forgotten because there was no more room.
     """
@@ -132,6 +132,7 @@ class Scene:
         self.statistics = SceneStatistics()
         self._chosen_uid, self._max_held_bytes = chosen_uid, max_held_bytes
         self._opened: OrderedDict[str, float] = OrderedDict()
+        self._missed: OrderedDict[str, None] = OrderedDict()
         self._held: OrderedDict[FrameKey, _HeldSlice] = OrderedDict()
         self._held_bytes = 0
         self._shown: _Shown | None = None
@@ -196,6 +197,10 @@ class Scene:
     def was_opened(self, series_instance_uid: str) -> bool:
         """Whether the opening of a series, or a study, was told of."""
         return series_instance_uid in self._opened
+
+    def has_missed_masks(self) -> bool:
+        """Whether masks of the series that is shown came before it was: masks and openings come from two processes."""
+        return self.shown_uid in self._missed
 
     def has_slices_of(self, keys: tuple[FrameKey, ...]) -> bool:
         """Whether pictures of all of these slices are held."""
@@ -312,6 +317,9 @@ class Scene:
         shown = self._shown
         if shown is None or mask.series_instance_uid != shown.uid:
             self.statistics.num_elsewhere += 1
+            self._missed[mask.series_instance_uid] = None
+            if len(self._missed) > MAX_REMEMBERED:
+                self._missed.popitem(last=False)
             return []
         former = shown.masks.get(mask.key)
         if former is not None and former.revision >= mask.revision:

@@ -207,6 +207,16 @@ def test_opening_of_the_series_shown_told_again_clears_nothing() -> None:
     assert scene.label_volume() is not None
 
 
+def test_masks_that_come_before_the_series_is_opened_are_known_to_be_missing() -> None:
+    scene = Scene()
+    scene.apply(opened("1.1", 99.0))
+    assert scene.apply(masked(0, labels())) == [] and not scene.has_missed_masks()
+    scene.apply(opened("1.2", 100.0))
+    assert scene.has_missed_masks()
+    scene.apply(received(0))
+    assert len(scene.apply(masked(0, labels()))) == 1
+
+
 def test_chosen_series_stays_on_the_screen() -> None:
     scene = Scene("1.2")
     assert scene.apply(opened("1.1", 99.0)) == []

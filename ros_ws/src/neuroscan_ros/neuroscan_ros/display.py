@@ -138,9 +138,12 @@ class Display:
 
     def _take(self, event: Event) -> None:
         with self._lock:
+            former_uid = self._scene.shown_uid
             self._show(self._scene.apply(event))
-            is_shown = isinstance(event, StudyReady) and event.series_instance_uid == self._scene.shown_uid
-        if isinstance(event, StudyReady) and is_shown:
+            uid, has_missed = self._scene.shown_uid, self._scene.has_missed_masks()
+        if uid != former_uid and has_missed:
+            self._masks.restart(uid)
+        if isinstance(event, StudyReady) and event.series_instance_uid == uid:
             self._fetch_slices(event.reference_source.series_instance_uid, event.reference_source.manifest)
 
     def _take_mask(self, mask: MaskReady) -> None:

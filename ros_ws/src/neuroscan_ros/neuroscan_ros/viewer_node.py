@@ -33,11 +33,18 @@ SHOWN_SERIES = "shown_series"
 
 
 class ViewerNode(RoleNode):
-    """Lifecycle of `display.Display` and of `neuroscan_core.viewer.process.Viewer`."""
+    """Lifecycle of `display.Display` and of `neuroscan_core.viewer.process.Viewer`.
+
+    Attributes
+    ----------
+    page : Viewer or None
+        The status page, while active and where it is enabled.
+    """
 
     name = "viewer_node"
     niceness = PICTURES_WAIT
 
+    page: Viewer | None = None
     _screen: Screen | None = None
     _display: Display | None = None
     _stop: Callable[[], None] | None = None
@@ -61,9 +68,9 @@ class ViewerNode(RoleNode):
             relay = MaskRelay() if self.config.viewer.enabled else None
             scene = Scene(str(self.get_parameter(SHOWN_SERIES).value))
             if relay is not None:
-                page = Viewer(self.config.viewer, self.bus, relay)
-                opened.callback(page.stop)
-                page.start()
+                self.page = Viewer(self.config.viewer, self.bus, relay)
+                opened.callback(self.page.stop)
+                self.page.start()
             display = Display(self.bus, self._screen, scene, relay=relay)
             opened.callback(display.stop)
             display.start()
@@ -80,7 +87,7 @@ class ViewerNode(RoleNode):
 
     def drain(self) -> None:
         """Stop; what was shown last stays."""
-        stop, self._stop, self._display = self._stop, None, None
+        stop, self._stop, self._display, self.page = self._stop, None, None, None
         if stop is not None:
             stop()
 
