@@ -1,8 +1,8 @@
 # The node under ROS 2 Jazzy, on the processor, for x86-64 and aarch64. With the GPU of a Jetson: jetson.Dockerfile.
 #
 #   docker build -t neuroscan-edge -f docker/edge.Dockerfile .                  # from the root of the checkout
-#   docker run --rm --init -p 11112:11112 -p 127.0.0.1:8080:8080 -v neuroscan-state:/var/lib/neuroscan \
-#       -v "$PWD/neuroscan.yaml:/etc/neuroscan/neuroscan.yaml:ro" neuroscan-edge
+#   docker run --rm --init --stop-timeout 45 -p 11112:11112 -p 127.0.0.1:8080:8080 \
+#       -v neuroscan-state:/var/lib/neuroscan -v "$PWD/neuroscan.yaml:/etc/neuroscan/neuroscan.yaml:ro" neuroscan-edge
 #
 # In neuroscan.yaml: state_dir: /var/lib/neuroscan, viewer: {host: 0.0.0.0}. The state must be on a volume: it holds what
 # was acknowledged and not yet delivered. With an archive and a viewer around it: compose.yaml.

@@ -1,7 +1,8 @@
 # The node under ROS 2 Humble for a Jetson with JetPack 6, on its GPU with TensorRT. Without a GPU: edge.Dockerfile.
 #
 #   docker build -t neuroscan-jetson -f docker/jetson.Dockerfile .              # on the Jetson, root of the checkout
-#   docker run --rm --init --runtime nvidia --group-add video --group-add "$(getent group render | cut -d: -f3)" \
+#   docker run --rm --init --stop-timeout 45 --runtime nvidia \
+#       --group-add video --group-add "$(getent group render | cut -d: -f3)" \
 #       -p 11112:11112 -p 127.0.0.1:8080:8080 -v neuroscan-state:/var/lib/neuroscan \
 #       -v "$PWD/neuroscan.yaml:/etc/neuroscan/neuroscan.yaml:ro" neuroscan-jetson
 #
