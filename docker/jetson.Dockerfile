@@ -9,10 +9,9 @@
 # neuroscan.yaml as in edge.Dockerfile. The first start builds the TensorRT plans, which takes minutes; they are kept on
 # the volume of the state, in engines/.
 #
-# From JetPack's image come CUDA 12.6, cuDNN and TensorRT 10.3 with its Python module: PyPI has no TensorRT for the GPU of
-# a Jetson. From the device itself come driver and device nodes, brought in by `--runtime nvidia`. It is Ubuntu 22.04
-# with Python 3.10, whose ROS is Humble; a computer with Jazzy understands its topics, not its services. Only pycuda is
-# compiled, against this CUDA. One stage holds all that both others need, compilers included: JetPack's image has them.
+# From JetPack's image come CUDA 12.6, cuDNN and TensorRT 10.3 with its Python module: PyPI has no TensorRT for the GPU
+# of a Jetson. From the device itself come driver and device nodes, brought in by `--runtime nvidia`. It is Ubuntu 22.04
+# with Python 3.10, whose ROS is Humble. Only pycuda is compiled, against this CUDA.
 FROM nvcr.io/nvidia/l4t-jetpack:r36.4.0 AS ros
 
 ENV DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8 LC_ALL=C.UTF-8 ROS_DISTRO=humble
