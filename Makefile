@@ -49,9 +49,10 @@ format: $(DEV_STAMP) ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(BASE_STAMP) ## Write the configuration reference and the example file anew
+docs: $(BASE_STAMP) ## Write the references of configuration and ROS parameters and the example file anew
 	$(BIN)/neuroscan config reference > docs/configuration.md
 	$(BIN)/neuroscan config example > config/neuroscan.example.yaml
+	PYTHONPATH=ros_ws/src/neuroscan_ros $(BIN)/python -m neuroscan_ros.parameter_reference > docs/ros-parameters.md
 
 setup: $(BASE_STAMP) ## Install what the node needs into .venv
 setup-dev: $(DEV_STAMP) ## Install what the tests need too

@@ -33,6 +33,7 @@ log = get_logger(__name__)
 
 MODALITIES = {"SEG": "SEG", "SR": "SR", "SC": "OT"}
 REMEMBERED_TRANSACTIONS = 1000
+JOIN_S, CUT_S = 1.0, 5.0  # for the object under way when all is to end; for a peer that was cut off
 
 # PS3.7 annex C.
 SUCCESS = 0x0000
@@ -109,15 +110,20 @@ class Delivery:
             courier.start()
 
     def stop(self, drain_s: float = 5.0) -> None:
-        """Finish what is due within `drain_s`, then end; the rest stays in the journal."""
-        deadline_s = time.monotonic() + drain_s
+        """Finish what is due within `drain_s`, then end; the rest stays in the journal.
+
+        Destinations that do not answer, however many, make it take twice `drain_s` and a second at the most.
+        """
+        until_s = time.monotonic() + drain_s
         for courier in self._couriers.values():
-            courier.wait_until_idle(max(0.0, deadline_s - time.monotonic()))
+            courier.wait_until_idle(max(0.0, until_s - time.monotonic()))
             courier.signal_stop()
+        until_s = max(until_s, time.monotonic() + JOIN_S)
         for courier in self._couriers.values():
-            courier.join(max(1.0, deadline_s - time.monotonic()))
+            courier.join(max(0.0, until_s - time.monotonic()))
+        until_s = time.monotonic() + min(CUT_S, drain_s)
         for courier in self._couriers.values():
-            courier.cut(timeout_s=5.0)
+            courier.cut(max(0.0, until_s - time.monotonic()))
         self._scp.stop()
 
     def notify(self) -> None:

@@ -41,7 +41,7 @@ from neuroscan_ros.spinning import spinning
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
 FIRST_RETRY_S, MAX_RETRY_S = 1.0, 30.0
-MAX_ENDING_S = 9.0  # then the process ends all the same: what is acknowledged is on disk
+MAX_ENDING_S = 8.5  # then the process ends all the same: what is acknowledged is on disk
 
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
@@ -294,6 +294,9 @@ def run(node_class: type[RoleNode], arguments: list[str] | None = None) -> None:
         done.set()
     finally:
         rclpy.try_shutdown()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stderr.flush()
+        os._exit(0)  # pynetdicom waits for a peer that does not answer until its time is up
 
 
 def _make(node_class: type[RoleNode]) -> RoleNode:
