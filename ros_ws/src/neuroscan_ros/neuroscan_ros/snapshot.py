@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ TILE, GAP, TITLE = 512, 16, 30
 Array = npt.NDArray[np.float64]
 
 
-class SnapshotNode(Node):  # type: ignore[misc]  # rclpy has no types
+class SnapshotNode(Node):
     """Keeps the last message of each topic."""
 
     def __init__(self) -> None:
@@ -66,28 +67,33 @@ class SnapshotNode(Node):  # type: ignore[misc]  # rclpy has no types
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> dict[str, Any]:
-        """Last message of each topic, once there is a tumour that does not change any more; what there is else."""
+        """Last message of each topic, once there is a tumour that does not change any more, or when time is up."""
+        deadline_s = time.monotonic() + timeout_s
         with self._changed:
-            self._changed.wait_for(self._is_complete, timeout_s)
-            while True:
+            self._changed.wait_for(lambda: is_complete(self._last), timeout_s)
+            num_surfaces = -1
+            while num_surfaces != self._num_surfaces and time.monotonic() < deadline_s:
                 num_surfaces = self._num_surfaces
-                if not self._changed.wait_for(lambda: self._num_surfaces != num_surfaces, SETTLED_S):  # noqa: B023
-                    return dict(self._last)
-
-    def _is_complete(self) -> bool:
-        surface, plane = self._last.get(qos.TUMOUR_SURFACE), self._last.get(qos.SLICE_PLANE)
-        return len(self._last) == len(TOPICS) and bool(surface.points) and bool(plane.points)
+                self._changed.wait_for(lambda: num_surfaces != self._num_surfaces, SETTLED_S)  # noqa: B023
+            return dict(self._last)
 
 
-def compose(messages: dict[str, Any]) -> Picture:
+def is_complete(messages: Mapping[str, Any]) -> bool:
+    """Whether there is a message of each topic, and a tumour and a slice in them."""
+    if messages.keys() < TOPICS.keys():
+        return False
+    return bool(messages[qos.TUMOUR_SURFACE].points) and bool(messages[qos.SLICE_PLANE].points)
+
+
+def compose(messages: Mapping[str, Any]) -> Picture:
     """Put overlay, image, mask and the 3D view side by side."""
     marker, plane = messages[qos.TUMOUR_SURFACE], messages[qos.SLICE_PLANE]
     to_scanner = _rotation(messages[TF_STATIC])
     corners_mm = _points_mm(plane) @ to_scanner
     top_left, top_right, bottom_left = corners_mm[0], corners_mm[1], corners_mm[5]
     directions = ((top_right - top_left), (bottom_left - top_left))
-    overlay = cv2.cvtColor(array_from_msg(messages[qos.OVERLAY]), cv2.COLOR_RGB2BGR)
-    image, mask = (cv2.cvtColor(array_from_msg(messages[topic]), cv2.COLOR_GRAY2BGR) for topic in (qos.IMAGE, qos.MASK))
+    overlay = np.ascontiguousarray(array_from_msg(messages[qos.OVERLAY])[..., ::-1])
+    image, mask = (np.repeat(array_from_msg(messages[topic])[..., None], 3, axis=2) for topic in (qos.IMAGE, qos.MASK))
     small = (TILE - GAP - TITLE) // 2
     view = _tumour_view(marker, plane, to_scanner, (top_left, top_right, bottom_left), (TILE, TILE * 4 // 3))
     num_points = messages[qos.TUMOUR_POINTS].width
@@ -117,7 +123,7 @@ def compose(messages: dict[str, Any]) -> Picture:
 def _tumour_view(
     marker: Marker, plane: Marker, to_scanner: Array, corners_mm: Sequence[Array], shape: tuple[int, int]
 ) -> Picture:
-    texture = cv2.imdecode(np.frombuffer(plane.texture.data, np.uint8), cv2.IMREAD_COLOR)
+    texture = np.asarray(cv2.imdecode(np.frombuffer(plane.texture.data, np.uint8), cv2.IMREAD_COLOR), dtype=np.uint8)
     triangles_mm = (_points_mm(marker) @ to_scanner).reshape(-1, 3, 3)
     colours = 255.0 * np.array([(colour.b, colour.g, colour.r) for colour in marker.colors]).reshape(-1, 3, 3)
     everything = np.concatenate((triangles_mm.reshape(-1, 3), _matter_mm(corners_mm, texture)))
@@ -146,9 +152,9 @@ def _matter_mm(corners_mm: Sequence[Array], texture: Picture) -> Array:
 def _slice(picture: Picture, size: int, directions: Sequence[Array]) -> Picture:
     """A slice with the patient's sides at its borders, of so many rows."""
     scale = size / picture.shape[0]
-    tile = cv2.resize(
-        picture, (round(picture.shape[1] * scale), size), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    )
+    shape = (round(picture.shape[1] * scale), size)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    tile: Picture = cv2.resize(picture, shape, interpolation=interpolation).astype(np.uint8)
     height, width = tile.shape[:2]
     (right, left), (bottom, top) = (_sides(direction) for direction in directions)
     big = 0.8 if size > 300 else 0.55
@@ -157,7 +163,7 @@ def _slice(picture: Picture, size: int, directions: Sequence[Array]) -> Picture:
         (bottom, (width // 2, height - 16)), (top, (width // 2, 16)),
     ):  # fmt: skip
         write(tile, letter, at, big, 1, centred=True)
-    return np.asarray(tile, dtype=np.uint8)
+    return tile
 
 
 def _sides(direction: Array) -> tuple[str, str]:
@@ -201,8 +207,7 @@ def main() -> None:
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
-    surface, plane = messages.get(qos.TUMOUR_SURFACE), messages.get(qos.SLICE_PLANE)
-    if len(messages) < len(TOPICS) or not surface.points or not plane.points:
+    if not is_complete(messages):
         missing = ", ".join(sorted(TOPICS.keys() - messages.keys())) or "a tumour"
         sys.exit(f"Nothing to draw: no message of {missing}. Start the viewer, or send a series with a tumour.")
     cv2.imwrite(str(arguments.output), compose(messages))

@@ -107,7 +107,7 @@ def _enclose(
         filled = _take_together(filled, axis, factor)
     # Background all around closes the surface where the region reaches the border of the volume.
     filled = np.pad(filled, 1)
-    level = _level(filled, np.count_nonzero(region_kji), int(np.prod(factors_kji)))
+    level = _level(filled, int(np.count_nonzero(region_kji)), int(np.prod(factors_kji)))
     positions_v3, faces_t3, _, _ = marching_cubes(filled, level)
     factors = np.array(factors_kji, dtype=np.float64)
     positions_v3 = start_kji + (positions_v3.astype(np.float64) - 1) * factors + (factors - 1) / 2
