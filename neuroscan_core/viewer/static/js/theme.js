@@ -1,0 +1,38 @@
+// Dark or light: the person's choice, else the system's.
+
+const KEY = "neuroscan.theme";
+const system = matchMedia("(prefers-color-scheme: light)");
+
+function stored() {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return null;
+  }
+}
+
+/** @returns {"dark"|"light"} */
+export function currentTheme() {
+  return document.documentElement.dataset.theme === "light" ? "light" : "dark";
+}
+
+function apply(theme) {
+  document.documentElement.dataset.theme = theme;
+  document.dispatchEvent(new CustomEvent("themechange", { detail: theme }));
+}
+
+/** Switch and remember; canvases listen for `themechange` on the document. */
+export function toggleTheme() {
+  const theme = currentTheme() === "light" ? "dark" : "light";
+  try {
+    localStorage.setItem(KEY, theme);
+  } catch {
+    // It holds until the page is closed.
+  }
+  apply(theme);
+  return theme;
+}
+
+system.addEventListener("change", () => {
+  if (!stored()) apply(system.matches ? "light" : "dark");
+});
