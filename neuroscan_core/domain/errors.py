@@ -19,9 +19,14 @@
     ├── StorageError
     │   ├── DiskFull                the watermark of free space is reached
     │   └── JournalError            the journal cannot be read or written
-    └── DeliveryError
-        ├── DestinationUnreachable  no association with the destination
-        └── DestinationRefused      the destination answered with a failure status
+    ├── CaseError                   a case of the viewer cannot give what was asked for
+    │   ├── CaseNotFound            there is no such case, or it has nothing of the kind
+    │   ├── CaseNotReady            what was asked for is being made; ask again
+    │   └── CaseConflict            the state of the case does not allow it
+    ├── DeliveryError
+    │   ├── DestinationUnreachable  no association with the destination
+    │   └── DestinationRefused      the destination answered with a failure status
+    └── WebProblem                  a request of a browser is refused (carries an HTTP status)
 
 Foreign exceptions are translated at the boundary with ``raise ... from exc``.
 """
@@ -173,6 +178,32 @@ class JournalError(StorageError):
     """The journal cannot be read or written."""
 
 
+class CaseError(NeuroScanError):
+    """A case of the viewer cannot give what was asked for."""
+
+
+class CaseNotFound(CaseError):
+    """There is no such case, or it has nothing of the kind."""
+
+
+class CaseNotReady(CaseError):
+    """What was asked for is being made.
+
+    Parameters
+    ----------
+    progress : float
+        How much of it is done, 0..1.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", progress: float = 0.0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.progress = progress
+
+
+class CaseConflict(CaseError):
+    """The state of the case does not allow what was asked for."""
+
+
 class DeliveryError(NeuroScanError):
     """A result could not be delivered."""
 
@@ -193,3 +224,25 @@ class DestinationRefused(DeliveryError):
     def __init__(self, message: str, *, status: int, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.status = status
+
+
+class WebProblem(NeuroScanError):
+    """A request of a browser is refused.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status (RFC 9110).
+    message : str
+        What happened, for a person. Never holds patient data.
+    meaning : str
+        What follows from it.
+    retry_after_s : int
+        When it is worth to try again; 0 where that is not a matter of time.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, meaning: str = "", remedy: str = "", retry_after_s: int = 0
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status, self.meaning, self.retry_after_s = status, meaning, retry_after_s

@@ -1,0 +1,166 @@
+"""The interface of a case: voxels, masks, surfaces and files of something that the browser can open.
+
+Slices are numbered by their arrival, from 0: the number of a slice never changes while a case grows. Where slices lie
+along their normal is in `meta` (``positions_mm``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroscan_core.domain.segmentation import Segmentation
+from neuroscan_core.domain.volume import Volume
+from neuroscan_core.pipeline.surface import SurfacePart
+
+SERIES, DIAGNOSIS = "series", "diagnosis"
+ID_PATTERN = r"[sd][0-9a-f]{16}"
+
+
+def case_id_of(series_instance_uid: str) -> str:
+    """Opaque identifier of a series of the node: what stands in URLs instead of its UID."""
+    return "s" + hashlib.sha256(series_instance_uid.encode("ascii", "replace")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskUpdate:
+    """Masks that changed.
+
+    Parameters
+    ----------
+    revision : int
+        Of the segmentation, after these changes.
+    slices : tuple of int
+        Arrival numbers.
+    labels_nji : ndarray of uint8, shape (len(slices), rows, columns)
+    """
+
+    revision: int
+    slices: tuple[int, ...]
+    labels_nji: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SliceBlock:
+    """Slices that came one after the other.
+
+    Parameters
+    ----------
+    content : bytes
+        uint16, little-endian, rows x columns of each slice; its value is ``stored * slope + intercept``.
+    num_slices : int
+    pixels_revision : int
+        Changes where slope and intercept changed, and with them everything stored.
+    """
+
+    content: bytes
+    num_slices: int
+    pixels_revision: int = 0
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file for a person to keep.
+
+    Parameters
+    ----------
+    name : str
+        Without any identifier of a patient.
+    media_type : str
+    content : bytes
+    """
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+class Case(ABC):
+    """Something that can be opened. Thread-safe; every method may block for a moment.
+
+    Raises
+    ------
+    CaseNotFound
+        By any method with an argument: there is no such segmentation, or nothing of the kind (yet).
+    """
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """Opaque identifier, matches `ID_PATTERN`."""
+
+    @property
+    @abstractmethod
+    def revision(self) -> int:
+        """Grows with every change of `meta`."""
+
+    @abstractmethod
+    def meta(self) -> dict[str, Any]:
+        """Everything of `GET /api/cases/{id}`, JSON-ready, ``identity`` as None."""
+
+    @abstractmethod
+    def slices(self, start: int, count: int) -> SliceBlock:
+        """At most `count` slices from arrival number `start` on; fewer, maybe none, where there are not so many."""
+
+    @abstractmethod
+    def masks(self, segmentation_id: str, since: int) -> MaskUpdate:
+        """Masks that changed after a revision of the segmentation; all of them for -1."""
+
+    @abstractmethod
+    def probabilities(self, segmentation_id: str) -> npt.NDArray[np.uint8]:
+        """Probability that a voxel is labelled at all, 0..255 = 0..1, shape (slices by arrival, rows, columns).
+
+        Raises
+        ------
+        CaseNotReady
+            They are being computed.
+        """
+
+    @abstractmethod
+    def surface(self, segmentation_id: str) -> list[SurfacePart]:
+        """Closed surface of every label that is there; may take a second."""
+
+    @abstractmethod
+    def head_surface(self) -> list[SurfacePart]:
+        """Coarse surface of the head, one part; may take a second."""
+
+    @abstractmethod
+    def download(self, kind: str, segmentation_id: str | None = None, slice_number: int | None = None) -> Download:
+        """File of a kind that ``downloads`` of `meta` lists: SEG, SR, NIfTI, volume, PNG or others.
+
+        Parameters
+        ----------
+        segmentation_id : str, optional
+            Default: the newest.
+        slice_number : int, optional
+            Arrival number, for PNG; default: the slice with the largest labelled area.
+        """
+
+    @abstractmethod
+    def volume(self) -> Volume:
+        """The complete volume, to be segmented by another model.
+
+        Raises
+        ------
+        CaseConflict
+            It is not complete.
+        """
+
+    @abstractmethod
+    def add_segmentation(
+        self, segmentation: Segmentation, model: dict[str, str], probabilities_kji: npt.NDArray[np.uint8] | None = None
+    ) -> str:
+        """Keep a further segmentation of the complete volume; its identifier.
+
+        Parameters
+        ----------
+        model : dict
+            ``model``, ``version``, ``engine``.
+        probabilities_kji : ndarray of uint8, optional
+            0..255 = 0..1, slices ordered along the normal.
+        """
