@@ -6,7 +6,6 @@ along their normal is in `meta` (``positions_mm``).
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuroscan_core.domain.segmentation import Segmentation
+from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import Volume
 from neuroscan_core.pipeline.surface import SurfacePart
 
 SERIES, DIAGNOSIS = "series", "diagnosis"
-ID_PATTERN = r"[sd][0-9a-f]{16}"
-
-
-def case_id_of(series_instance_uid: str) -> str:
-    """Opaque identifier of a series of the node: what stands in URLs instead of its UID."""
-    return "s" + hashlib.sha256(series_instance_uid.encode("ascii", "replace")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +86,7 @@ class Case(ABC):
     @property
     @abstractmethod
     def id(self) -> str:
-        """Opaque identifier, matches `ID_PATTERN`."""
+        """Opaque identifier, see `viewer.case_ids`."""
 
     @property
     @abstractmethod
@@ -153,14 +147,18 @@ class Case(ABC):
 
     @abstractmethod
     def add_segmentation(
-        self, segmentation: Segmentation, model: dict[str, str], probabilities_kji: npt.NDArray[np.uint8] | None = None
+        self,
+        segmentation: Segmentation,
+        identity: ModelIdentity,
+        card: ModelCard | None,
+        probabilities_kji: npt.NDArray[np.uint8] | None = None,
     ) -> str:
         """Keep a further segmentation of the complete volume; its identifier.
 
         Parameters
         ----------
-        model : dict
-            ``model``, ``version``, ``engine``.
+        card : ModelCard, optional
+            Names and colours of its labels.
         probabilities_kji : ndarray of uint8, optional
             0..255 = 0..1, slices ordered along the normal.
         """

@@ -1,0 +1,202 @@
+"""A case that lies in a folder: the result of a diagnosis."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroscan_core.domain.errors import CaseNotFound
+from neuroscan_core.domain.model_card import ModelCard
+from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
+from neuroscan_core.domain.volume import Volume
+from neuroscan_core.pipeline.surface import SurfacePart, head_surface, label_surfaces
+from neuroscan_core.viewer.cases.case import DIAGNOSIS, Case, Download, MaskUpdate, SliceBlock
+from neuroscan_core.viewer.cases.describe import geometry_entry
+from neuroscan_core.viewer.cases.files import make_download
+from neuroscan_core.viewer.cases.folder import CaseFolder
+
+T = TypeVar("T")
+MAX_CACHED = 8
+_MEDIA_TYPES = {".dcm": "application/dicom", ".gz": "application/gzip", ".nii": "application/octet-stream",
+                ".pdf": "application/pdf", ".png": "image/png", ".json": "application/json",
+                ".html": "text/html; charset=utf-8"}  # fmt: skip
+
+
+class Cache:
+    """A few things that took time to make, each made once however many ask at the same time."""
+
+    def __init__(self, max_entries: int = MAX_CACHED) -> None:
+        self._max_entries = max_entries
+        self._entries: dict[Hashable, Any] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gave for this key."""
+        with self._lock:
+            if key in self._entries:
+                self._entries[key] = self._entries.pop(key)
+            else:
+                self._entries[key] = make()
+                while len(self._entries) > self._max_entries:
+                    del self._entries[next(iter(self._entries))]
+            found: T = self._entries[key]
+            return found
+
+
+class FolderCase(Case):
+    """Reads a `CaseFolder`; what it does not hold in its files it does not know.
+
+    Parameters
+    ----------
+    case_id : str
+    folder : CaseFolder
+    """
+
+    def __init__(self, case_id: str, folder: CaseFolder) -> None:
+        self._id, self._folder = case_id, folder
+        self._cache = Cache()
+
+    @property
+    def id(self) -> str:
+        """See `Case`."""
+        return self._id
+
+    @property
+    def folder(self) -> CaseFolder:
+        """Where it lies."""
+        return self._folder
+
+    @property
+    def revision(self) -> int:
+        """See `Case`."""
+        return self._folder.revision
+
+    def meta(self) -> dict[str, Any]:
+        """See `Case`."""
+        revision = self.revision
+        return {**self._cache.get(("meta", revision), lambda: self._meta(revision))}
+
+    def _meta(self, revision: int) -> dict[str, Any]:
+        case, facts = self._folder.case(), self._folder.volume_facts()
+        meta: dict[str, Any] = {
+            "id": self._id, "kind": DIAGNOSIS, "title": case.get("title", ""), "state": case.get("state", "waiting"),
+            "modality": case.get("modality", ""), "description": case.get("description", ""), "revision": revision,
+            "pixels_revision": 0, "identity": None, "sources": [], "agents": self._folder.agents(),
+            "reason": case.get("reason", ""), "remedy": case.get("remedy", ""), "warnings": case.get("warnings", []),
+            "reports": [
+                {"kind": one["kind"], "url": f"/api/cases/{self._id}/report/{one['kind']}"}
+                for one in case.get("reports", [])
+            ],
+        }  # fmt: skip
+        if facts is None:
+            scale, window, num_slices = {"slope": 1.0, "intercept": 0.0}, {"low": 0.0, "high": 1.0}, 0
+            meta.update(geometry_entry([], None))
+        else:
+            geometry = self._folder.geometry()
+            scale, window, num_slices = facts["scale"], facts["window"], geometry.num_slices
+            meta.update(geometry_entry([geometry.slice_geometry(k) for k in range(num_slices)], geometry.spacing_mm))
+        segmentations = [self._segmentation_entry(entry, num_slices) for entry in self._folder.segmentations()]
+        meta.update(
+            num_slices=num_slices, num_expected=num_slices or None, scale=scale, window=window,
+            has_millimetres=bool(facts and facts["has_millimetres"]), segmentations=segmentations,
+        )  # fmt: skip
+        meta["downloads"] = self._downloads(case, segmentations, has_volume=facts is not None)
+        return meta
+
+    def _segmentation_entry(self, entry: dict[str, Any], num_slices: int) -> dict[str, Any]:
+        return {**entry, "state": "final", "revision": 1, "num_masks": num_slices, "latency_ms": None}
+
+    def _downloads(
+        self, case: dict[str, Any], segmentations: list[dict[str, Any]], *, has_volume: bool
+    ) -> list[dict[str, str]]:
+        base = f"/api/cases/{self._id}/download"
+        listed = []
+        for one in case.get("downloads", []):
+            tail = f"?segmentation={one['segmentation']}" if one.get("segmentation") else ""
+            listed.append({"kind": one["kind"], "name": one["name"], "url": f"{base}/{one['kind']}{tail}"})
+        if has_volume:
+            if segmentations and not any(one["kind"] == "NIfTI" for one in listed):
+                listed.append({"kind": "NIfTI", "name": "Labels (NIfTI)", "url": f"{base}/NIfTI"})
+            listed.append({"kind": "volume", "name": "Images (NIfTI)", "url": f"{base}/volume"})
+            listed.append({"kind": "PNG", "name": "Picture of a slice (PNG)", "url": f"{base}/PNG"})
+        return listed
+
+    # ------------------------------------------------------------------------------------------------------- arrays
+
+    def slices(self, start: int, count: int) -> SliceBlock:
+        """See `Case`."""
+        if self._folder.volume_facts() is None:
+            return SliceBlock(b"", 0)
+        stored_nji = self._folder.stored_kji()[max(0, start) : max(0, start) + max(0, count)]
+        return SliceBlock(stored_nji.astype("<u2").tobytes(), len(stored_nji))
+
+    def masks(self, segmentation_id: str, since: int) -> MaskUpdate:
+        """See `Case`."""
+        labels_kji = self._folder.labels_kji(segmentation_id)
+        if since >= 1:
+            return MaskUpdate(1, (), labels_kji[:0])
+        return MaskUpdate(1, tuple(range(len(labels_kji))), labels_kji)
+
+    def probabilities(self, segmentation_id: str) -> npt.NDArray[np.uint8]:
+        """See `Case`."""
+        return self._folder.probabilities_kji(segmentation_id)
+
+    def surface(self, segmentation_id: str) -> list[SurfacePart]:
+        """See `Case`."""
+        labels_kji = self._folder.labels_kji(segmentation_id)
+        geometry = self._folder.geometry()
+        return self._cache.get(("surface", segmentation_id), lambda: label_surfaces(labels_kji, geometry))
+
+    def head_surface(self) -> list[SurfacePart]:
+        """See `Case`."""
+        geometry = self._folder.geometry()
+        part = self._cache.get("head", lambda: head_surface(self._folder.stored_kji(), geometry))
+        return [] if part is None else [part]
+
+    def volume(self) -> Volume:
+        """See `Case`."""
+        return self._folder.read_volume()
+
+    def download(self, kind: str, segmentation_id: str | None = None, slice_number: int | None = None) -> Download:
+        """See `Case`."""
+        for one in self._folder.case().get("downloads", []):
+            if one["kind"] == kind and segmentation_id in (None, one.get("segmentation") or None):
+                path = self._folder.file(one["file"])
+                media_type = _MEDIA_TYPES.get(path.suffix, "application/octet-stream")
+                return Download(f"neuroscan-{self._id}-{path.name}", media_type, path.read_bytes())
+        facts = self._folder.volume_facts()
+        if facts is None:
+            raise CaseNotFound("There are no images (yet).")
+        entries = self._folder.segmentations()
+        chosen = segmentation_id or (entries[0]["id"] if entries else None)
+        labels_kji = self._folder.labels_kji(chosen) if chosen else None
+        colours = {label["value"]: label["colour"] for one in entries if one["id"] == chosen for label in one["labels"]}
+        return make_download(
+            kind, self._id, chosen, self._folder.geometry(), self._folder.scale().restore(self._folder.stored_kji()),
+            labels_kji, window=facts["window"], colours=colours, k=slice_number, number=slice_number,
+        )  # fmt: skip
+
+    def add_segmentation(
+        self,
+        segmentation: Segmentation,
+        identity: ModelIdentity,
+        card: ModelCard | None,
+        probabilities_kji: npt.NDArray[np.uint8] | None = None,
+    ) -> str:
+        """See `Case`."""
+        taken = {entry["id"] for entry in self._folder.segmentations()}
+        name = identity.name[:48] or "model"
+        segmentation_id, n = name, 1
+        while segmentation_id in taken:
+            n += 1
+            segmentation_id = f"{name}-{n}"
+        facts = self._folder.volume_facts()
+        self._folder.write_segmentation(
+            segmentation_id, segmentation, identity, card, probabilities_kji,
+            has_millimetres=bool(facts and facts["has_millimetres"]),
+        )  # fmt: skip
+        return segmentation_id
