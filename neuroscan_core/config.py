@@ -241,12 +241,92 @@ class RetentionConfig(Section):
     require_commitment: bool = Field(True, description="Purge only after commitment, where a destination offers it.")
 
 
+class ViewerAuthConfig(Section):
+    """Login to the application. With both, either opens it."""
+
+    password_hash: str | None = Field(
+        None, description="What `neuroscan viewer-password` prints; the password itself is kept nowhere."
+    )
+    token_file: Path | None = Field(
+        None,
+        description="File that holds a token, readable by this user alone; made where it is missing. Programs send it "
+        "as `Authorization: Bearer`.",
+    )
+    idle_minutes: float = Field(60.0, gt=0, le=1440, description="A session ends so long after its last request.")
+    session_hours: float = Field(12.0, gt=0, le=168, description="A session ends so long after its login.")
+
+    @model_validator(mode="after")
+    def _something_is_asked_for(self) -> ViewerAuthConfig:
+        if self.password_hash is None and self.token_file is None:
+            raise ValueError("auth needs password_hash or token_file")
+        return self
+
+
+class ViewerTlsConfig(Section):
+    """HTTPS by the application itself."""
+
+    certificate: Path = Field(description="Certificate chain in PEM.")
+    key: Path = Field(description="Private key in PEM.")
+
+
+class UploadsConfig(Section):
+    """What may be dropped on the page."""
+
+    max_bytes: int = Field(2 << 30, ge=1 << 20, description="Largest upload, all files of it together.")
+    max_files: int = Field(5000, ge=1, le=100000, description="Most files of an upload, those in archives counted.")
+    max_unpacked_bytes: int = Field(4 << 30, ge=1 << 20, description="Largest upload after unpacking.")
+    max_kept_bytes: int = Field(
+        20 << 30, ge=1 << 20, description="All uploads and reports together; more uploads are refused."
+    )
+    keep_hours: float = Field(24.0, gt=0, description="Uploads, results and reports are deleted after this.")
+
+
+class ProseConfig(Section):
+    """A language model that words the report, over an OpenAI-compatible endpoint. It gets numbers, never identity."""
+
+    url: str = Field(pattern=r"^https?://", description="Base address, e.g. http://127.0.0.1:11434/v1.")
+    model: str = Field(min_length=1, description="Name of the model at that address.")
+    api_key_file: Path | None = Field(None, description="File with the key, readable by this user alone.")
+    picture: bool = Field(False, description="Send a picture of the largest slice, too; no identity is in it.")
+    timeout_s: float = Field(60.0, gt=0, description="Wait for the text; the report is complete without it.")
+
+
+class DiagnoseConfig(Section):
+    """Studies that people drop on the page."""
+
+    enabled: bool = Field(True, description="Take uploads.")
+    models: tuple[str, ...] = Field(
+        (), description="Segmenters that are offered first; empty: those that fit what was dropped."
+    )
+    triage: str | None = Field("tumour-classifier", description="Classifier that looks first; null: none.")
+    max_running: int = Field(1, ge=1, le=16, description="Diagnoses at once; more wait.")
+    max_waiting: int = Field(8, ge=0, le=1000, description="Diagnoses that may wait; more are refused.")
+    timeout_s: float = Field(1800.0, gt=0, description="A diagnosis that takes longer is ended.")
+    prose: ProseConfig | None = Field(None, description="Off where absent; its text is marked as generated.")
+
+
 class ViewerConfig(Section):
-    """The status page with health and metrics."""
+    """The application in the browser, with health and metrics."""
 
     enabled: bool = Field(True, description="Run it under `neuroscan up`.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", description="Address to listen on; beyond this machine, `auth` is required.")
     port: Port = Field(8080, description="Port to listen on.")
+    directory: Path | None = Field(
+        None, description="Folder of uploads, reports and the audit trail; default: state_dir/viewer."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Names by which browsers reach it, e.g. a proxy's; beyond this machine, `auth` is required."
+    )
+    auth: ViewerAuthConfig | None = Field(None, description="Login; needless where only this machine can reach it.")
+    tls: ViewerTlsConfig | None = Field(None, description="HTTPS; plain HTTP where absent.")
+    behind_tls_proxy: bool = Field(
+        False, description="A proxy in front speaks HTTPS and states the browser's address in X-Forwarded-For."
+    )
+    max_case_bytes: int = Field(
+        256 << 20, ge=16 << 20, description="Images and masks kept in memory for those who look at them."
+    )
+    uploads: UploadsConfig = UploadsConfig()
+    diagnose: DiagnoseConfig = DiagnoseConfig()
 
 
 class LogConfig(Section):
@@ -292,6 +372,13 @@ class NodeConfig(Section):
             tensorrt = self.segmenter.tensorrt.model_copy(update={"plan_dir": self.state_dir / "engines"})
             # Sections do not change once they were checked; this is still part of the check.
             self.__dict__["segmenter"] = self.segmenter.model_copy(update={"tensorrt": tensorrt})
+        return self
+
+    @model_validator(mode="after")
+    def _the_viewer_keeps_its_files_in_the_state_folder(self) -> NodeConfig:
+        if self.viewer.directory is None:
+            viewer = self.viewer.model_copy(update={"directory": self.state_dir / "viewer"})
+            self.__dict__["viewer"] = viewer
         return self
 
     @property

@@ -13,11 +13,22 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from neuroscan_core.config import DestinationConfig, NodeConfig, StudyConfig, TlsConfig
+from neuroscan_core.config import (
+    DestinationConfig,
+    NodeConfig,
+    ProseConfig,
+    StudyConfig,
+    TlsConfig,
+    ViewerAuthConfig,
+    ViewerTlsConfig,
+)
 
 _EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     TlsConfig: {"certificate": "/etc/neuroscan/tls/node.pem", "key": "/etc/neuroscan/tls/node.key"},
     DestinationConfig: {"name": "pacs", "host": "192.0.2.10"},
+    ProseConfig: {"url": "http://127.0.0.1:11434/v1", "model": "llama3.1"},
+    ViewerAuthConfig: {"token_file": "/etc/neuroscan/viewer-token"},
+    ViewerTlsConfig: {"certificate": "/etc/neuroscan/tls/viewer.pem", "key": "/etc/neuroscan/tls/viewer.key"},
     StudyConfig: {"name": "brain tumour", "model": "unet-brats", "triage": "tumour-classifier"},
 }
 _TYPE_NAMES = {bool: "true or false", int: "integer", float: "number", str: "text", Path: "path", dict: "mapping"}

@@ -28,6 +28,7 @@ from neuroscan_core.domain.events import (
     SliceReceived,
 )
 from neuroscan_core.domain.volume import FrameKey
+from neuroscan_core.viewer.case_ids import series_case_id
 from neuroscan_core.viewer.picture import grey_levels
 
 MAX_SERIES = 50
@@ -78,6 +79,10 @@ class _Series:
     overlay: Overlay | None = None
     overlay_area: int = -1
     overlay_number: int = 0
+    case_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.case_id = series_case_id(self.uid)
 
 
 class Board:
@@ -135,16 +140,25 @@ class Board:
                 self._merge(entry)
             self._revision += 1
 
-    def overlay(self, series_uid: str) -> Overlay | None:
-        """The picture to show for a series: the newest mask, the largest once the series is whole."""
+    def overlay(self, case_id: str) -> Overlay | None:
+        """The picture to show for a case: the newest mask, the largest once the series is whole."""
         with self._lock:
-            series = self._series.get(series_uid)
+            series = self._find(case_id)
             return series.overlay if series else None
+
+    def series_of(self, case_id: str) -> str | None:
+        """UID of the series that a case stands for."""
+        with self._lock:
+            series = self._find(case_id)
+            return series.uid if series else None
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Everything that the page shows, JSON-ready, newest series first."""
         with self._lock:
             return [_as_json(series) for series in reversed(self._series.values())]
+
+    def _find(self, case_id: str) -> _Series | None:
+        return next((series for series in self._series.values() if series.case_id == case_id), None)
 
     def _of(self, uid: str) -> _Series:
         series = self._series.get(uid)
@@ -222,6 +236,7 @@ def _draw(series: _Series, pixels_ji: npt.NDArray[np.uint8], labels_ji: npt.NDAr
 def _as_json(series: _Series) -> dict[str, Any]:
     latencies_ms = sorted(series.latencies_ms)
     return {
+        "case": series.case_id,
         "series": series.uid,
         "state": series.state,
         "modality": series.modality,

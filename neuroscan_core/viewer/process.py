@@ -11,6 +11,7 @@ from typing import Protocol
 
 import uvicorn
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from starlette.types import ASGIApp
 
 from neuroscan_core.config import ViewerConfig
 from neuroscan_core.domain.errors import BusError, ConfigurationError
@@ -31,12 +32,15 @@ from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 from neuroscan_core.viewer.app import create_app
 from neuroscan_core.viewer.board import Board
+from neuroscan_core.viewer.live import BoardTopic, live_routes
 from neuroscan_core.viewer.metrics import join_metrics
+from neuroscan_core.viewer.security.guard import Guard
 
 log = get_logger(__name__)
 
 ASK_TIMEOUT_S = 2.0
 REFRESH_S = 1.0
+MAX_CONNECTIONS = 256
 WAIT_S = 0.5  # how soon the threads notice that the viewer stops
 _WATCHED = (
     SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, GatewayHeartbeat, ResultDelivered, SegmentationReady,
@@ -120,11 +124,11 @@ class Viewer:
     Raises
     ------
     ConfigurationError
-        Its port is taken.
+        Its port is taken, or others than this machine could reach it without a login.
     """
 
     def __init__(self, config: ViewerConfig, bus: MessageBus, masks: MaskSource) -> None:
-        self._bus, self._masks = bus, masks
+        self._config, self._bus, self._masks = config, bus, masks
         self._board = Board()
         self._stopping = threading.Event()
         self.registry = CollectorRegistry()
@@ -132,11 +136,12 @@ class Viewer:
         Gauge("neuroscan_viewer_series", "Series on the page", registry=self.registry).set_function(
             lambda: len(self._board.snapshot())
         )
+        app = create_app(
+            BusStatus(bus, self.registry), Guard(config), uploads=config.uploads, is_stopping=self._stopping.is_set,
+            routes=live_routes(self._board), topics=[BoardTopic(self._board)],
+        )  # fmt: skip
+        self._server = uvicorn.Server(_server_config(app, config))
         self._socket = _listen(config.host, config.port)
-        app = create_app(self._board, BusStatus(bus, self.registry), is_stopping=self._stopping.is_set)
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
-        )
         self._subscription = bus.subscribe(*_WATCHED)
         self._threads = [
             threading.Thread(target=self._watch, args=(self._subscription.receive,), name="viewer-events", daemon=True),
@@ -165,7 +170,8 @@ class Viewer:
         for thread in self._threads:
             thread.start()
         host, port = self.address
-        log.info("status page is ready", url=f"http://{host}:{port}/")
+        scheme = "https" if self._config.tls else "http"
+        log.info("status page is ready", url=f"{scheme}://{host}:{port}/", needs_login=self._config.auth is not None)
 
     def stop(self) -> None:
         """End open streams, then the threads."""
@@ -200,6 +206,22 @@ class Viewer:
             except Exception:
                 log.exception("the page cannot be refreshed; it goes on")
             self._stopping.wait(REFRESH_S)
+
+
+def _server_config(app: ASGIApp, config: ViewerConfig) -> uvicorn.Config:
+    tls = config.tls
+    made = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2,
+        server_header=False, proxy_headers=False, limit_concurrency=MAX_CONNECTIONS,
+        ssl_certfile=str(tls.certificate) if tls else None, ssl_keyfile=str(tls.key) if tls else None,
+    )  # fmt: skip
+    try:
+        made.load()
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+        raise ConfigurationError(
+            f"The certificate of the page cannot be used: {exc}.", remedy="Check viewer.tls.certificate and key."
+        ) from exc
+    return made
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -19,10 +19,10 @@ from _pytest.mark import ParameterSet
 from prometheus_client import CollectorRegistry
 
 from neuroscan_core.bus.memory import InMemoryBus
-from neuroscan_core.config import NodeConfig, SegmenterConfig
+from neuroscan_core.config import NodeConfig, SegmenterConfig, ViewerConfig
 from neuroscan_core.viewer.app import create_app
-from neuroscan_core.viewer.board import Board
 from neuroscan_core.viewer.process import BusStatus
+from neuroscan_core.viewer.security import Guard
 from tests.packaging.dockerfiles import command, copied, dockerfiles, instructions, is_ignored, last_stage
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,9 @@ def test_no_image_runs_as_root_and_each_says_whether_it_is_well(dockerfile: Path
 
 def test_the_status_page_answers_what_the_images_ask(ros_image: Path) -> None:
     status = BusStatus(InMemoryBus(), CollectorRegistry())
-    routes = {getattr(route, "path", "") for route in create_app(Board(), status, is_stopping=lambda: True).routes}
+    config = ViewerConfig()
+    app = create_app(status, Guard(config), uploads=config.uploads, is_stopping=lambda: True)
+    routes = {getattr(route, "path", "") for route in app.routes}
     [asked] = re.findall(r"http://127\.0\.0\.1:(\d+)(/[\w/]+)", last_stage(ros_image)["HEALTHCHECK"])
     assert int(asked[0]) == NodeConfig().viewer.port
     assert asked[1] in routes

@@ -23,8 +23,10 @@ from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.viewer import board as board_module
 from neuroscan_core.viewer.board import Board
+from neuroscan_core.viewer.case_ids import series_case_id
 
 UID = "1.2.3"
+CASE = series_case_id(UID)
 MODEL = ModelIdentity("net", "1.0", "0" * 64)
 
 
@@ -67,32 +69,32 @@ def test_counts_each_slice_and_each_mask_once() -> None:
 
 def test_revised_mask_replaces_the_first_and_is_no_second_mask() -> None:
     board = board_after(slice_in(0), mask_out(0, area=2), mask_out(0, area=3, revision=1))
-    overlay = board.overlay(UID)
+    overlay = board.overlay(CASE)
     assert overlay is not None and np.count_nonzero(overlay.labels_ji) == 3
     assert board.snapshot()[0]["num_masks"] == 1
 
 
 def test_picture_shows_the_slice_with_the_largest_mask() -> None:
     board = board_after(slice_in(0), slice_in(1), slice_in(2), mask_out(0, area=3), mask_out(1, area=7), mask_out(2))
-    overlay = board.overlay(UID)
+    overlay = board.overlay(CASE)
     assert overlay is not None and np.count_nonzero(overlay.labels_ji) == 7
 
 
 def test_mask_that_overtakes_its_slice_is_counted_at_once_and_drawn_later() -> None:
     board = board_after(mask_out(0))
-    assert board.overlay(UID) is None
+    assert board.overlay(CASE) is None
     assert board.snapshot()[0]["num_masks"] == 1
     board.apply(slice_in(0))
-    assert board.overlay(UID) is not None
+    assert board.overlay(CASE) is not None
 
 
 def test_holds_a_bounded_number_of_slices_for_a_segmenter_that_lags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board_module, "MAX_HELD_BYTES", 10 * 16)
     lagging = board_after(*(slice_in(k) for k in range(30)), mask_out(0))
-    assert lagging.overlay(UID) is None, "its slice is forgotten"
+    assert lagging.overlay(CASE) is None, "its slice is forgotten"
     assert lagging.snapshot()[0]["num_slices"] == 30
     lagging.apply(mask_out(29))
-    assert lagging.overlay(UID) is not None
+    assert lagging.overlay(CASE) is not None
 
 
 def test_rejected_series_shows_reason_and_remedy() -> None:

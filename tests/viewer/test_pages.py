@@ -109,7 +109,7 @@ def test_process_that_does_not_answer_is_down_in_the_metrics() -> None:
 def test_page_is_whole_in_itself_and_says_what_it_is_not(node: Node) -> None:
     answer = node.http.get("/")
     assert answer.status_code == 200
-    assert "Not a medical device" in answer.text
+    assert "not a medical device" in answer.text.lower()
     assert "http://" not in answer.text and "https://" not in answer.text, "nothing comes from other servers"
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
 
@@ -119,7 +119,7 @@ def test_events_are_pushed_and_the_overlay_is_a_picture_with_the_mask(node: Node
     bus = node.bus
     with node.http.stream("GET", "/api/events") as stream:
         lines = stream.iter_lines()
-        next(lines)
+        next(line for line in lines if line.startswith("data: "))
         for event in (opened(), slice_in(0), slice_in(1), mask_out(0, area=6)):
             bus.publish(event)
         shown = next(
@@ -130,7 +130,7 @@ def test_events_are_pushed_and_the_overlay_is_a_picture_with_the_mask(node: Node
             if found["overlay_number"]
         )
     assert (shown["num_slices"], shown["num_masks"]) == (2, 1)
-    answer = node.http.get(f"/series/{shown['series']}/overlay.png")
+    answer = node.http.get(f"/api/cases/{shown['case']}/overlay.png")
     assert answer.headers["content-type"] == "image/png"
     picture = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (4, 4, 3)
@@ -139,7 +139,8 @@ def test_events_are_pushed_and_the_overlay_is_a_picture_with_the_mask(node: Node
 
 
 def test_picture_of_an_unknown_series_is_not_found(node: Node) -> None:
-    assert node.http.get("/series/9.9.9/overlay.png").status_code == 404
+    answer = node.http.get("/api/cases/s0123456789abcdef/overlay.png")
+    assert answer.status_code == 404 and set(answer.json()) == {"error", "meaning", "remedy"}
 
 
 def test_stops_although_a_browser_still_listens() -> None:
