@@ -11,7 +11,7 @@ of the network's input.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +36,7 @@ from neuroscan_core.pipeline.suitability import (
 from neuroscan_core.ports import InferenceEngine
 
 BATCH = 8
+Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
 def segment_multimodal(
@@ -70,24 +71,55 @@ def segment_multimodal(
         The study does not suit the model: a sequence is missing, too coarse, or no head is in it.
     """
     card = engine.card
+    labels_kji = np.zeros(study.geometry.shape, dtype=np.uint8)
+    labels_DHW = CanonicalView.of(study.geometry).to_canonical(labels_kji)  # a view: written slice by slice
+    for d, grid, logits_LHW in slices_through(study, card, engine.run, progress, check=check, batch=batch):
+        labels_DHW[d] = grid.from_model(labels_from_softmax(logits_LHW, card))
+    return replace(finish_segmentation(labels_kji, study.geometry, study.keys, card), warnings=warnings_for(card))
+
+
+def slices_through(
+    study: StudyVolume,
+    card: ModelCard,
+    run: Run,
+    progress: Progress = no_progress,
+    *,
+    check: StudyCheck = require_head,
+    batch: int = BATCH,
+) -> Iterator[tuple[int, InPlaneGrid, npt.NDArray[np.float32]]]:
+    """Show a study's slices to a network; those that hold nothing are left out.
+
+    Parameters
+    ----------
+    run : callable
+        Takes a batch (N, C, H, W), gives an array whose first axis is N.
+    progress, check, batch
+        As for `segment_multimodal`.
+
+    Yields
+    ------
+    int
+        Number of the slice, towards the head.
+    InPlaneGrid
+        Way back to its pixels.
+    ndarray of float32
+        What `run` gave for it.
+    """
     chosen = channels_for(study, card)
     check(study)
     view = CanonicalView.of(study.geometry)
     grid = axial_grid(view, study.geometry.shape, card)
-    labels_kji = np.zeros(study.geometry.shape, dtype=np.uint8)
-    labels_DHW = view.to_canonical(labels_kji)  # a view: written slice by slice
     statistics = [volume_statistics(view.to_canonical(study.voxels_CKJI[c])) for c in chosen]
-    done = 0
-    for batch_of in _batches(len(labels_DHW), batch):
+    num_slices, done = study.geometry.shape[view.axes[0]], 0
+    for batch_of in _batches(num_slices, batch):
         images = {d: _raw_slice(study, chosen, view, grid, d) for d in batch_of}
         shown = {d: image_CHW for d, image_CHW in images.items() if not is_air(image_CHW)}
         if shown:
             image_NCHW = np.stack([_normalised(image_CHW, statistics) for image_CHW in shown.values()])
-            for d, logits_LHW in zip(shown, engine.run(image_NCHW), strict=True):
-                labels_DHW[d] = grid.from_model(labels_from_softmax(logits_LHW, card))
+            for d, found in zip(shown, run(image_NCHW), strict=True):
+                yield d, grid, found
         done += len(batch_of)
-        progress(done, len(labels_DHW))
-    return replace(finish_segmentation(labels_kji, study.geometry, study.keys, card), warnings=warnings_for(card))
+        progress(done, num_slices)
 
 
 def labels_from_softmax(logits_LHW: npt.NDArray[np.float32], card: ModelCard) -> npt.NDArray[np.uint8]:

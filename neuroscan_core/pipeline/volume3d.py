@@ -10,6 +10,7 @@ patient's left.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import cv2
@@ -23,7 +24,7 @@ from neuroscan_core.pipeline.measure import finish_segmentation
 from neuroscan_core.pipeline.normalise import STATISTIC_STRIDE, normalise_volume, tissue_level, volume_statistics
 from neuroscan_core.pipeline.orientation import CanonicalView
 from neuroscan_core.pipeline.postprocess import bounding_box
-from neuroscan_core.pipeline.sliding import Progress, no_progress, slide
+from neuroscan_core.pipeline.sliding import Predict, Progress, no_progress, slide
 from neuroscan_core.pipeline.suitability import StudyCheck, channels_for, require_head, warnings_for
 from neuroscan_core.ports import InferenceEngine
 
@@ -62,18 +63,49 @@ def segment_volume3d(
         The study does not suit the model: a sequence is missing, or no head is in it.
     """
     card = engine.card
+    labels_kji = np.zeros(study.geometry.shape, dtype=np.uint8)
+    found = regions_through(study, card, engine.run, len(card.regions), progress, check=check)
+    if found is not None:
+        box, logits_LDHW = found
+        labels_DHW = CanonicalView.of(study.geometry).to_canonical(labels_kji)  # a view
+        labels_DHW[box] = nested_labels(region_probabilities(logits_LDHW, box), card)
+    return replace(finish_segmentation(labels_kji, study.geometry, study.keys, card), warnings=warnings_for(card))
+
+
+def regions_through(
+    study: StudyVolume,
+    card: ModelCard,
+    run: Predict,
+    num_outputs: int,
+    progress: Progress = no_progress,
+    *,
+    check: StudyCheck = require_head,
+) -> tuple[Box, npt.NDArray[np.float32]] | None:
+    """Show the head to a network, patch by patch.
+
+    Parameters
+    ----------
+    run : callable
+        Patches (1, C, D, H, W) to outputs (1, `num_outputs`, D, H, W), which are blended where patches overlap.
+    progress, check
+        As for `segment_volume3d`.
+
+    Returns
+    -------
+    tuple
+        Box of the head in the canonical view, and the outputs in it at the network's spacing; None where the study
+        holds no tissue.
+    """
     chosen = channels_for(study, card)
     check(study)
     view = CanonicalView.of(study.geometry)
-    labels_kji = np.zeros(study.geometry.shape, dtype=np.uint8)
     channels_DHW = [view.to_canonical(study.voxels_CKJI[c]).astype(np.float32, copy=False) for c in chosen]
     box = head_box(channels_DHW, view.spacing_mm, card.spacing_mm)
-    if box is not None:
-        volume_CDHW = at_spacing(channels_DHW, box, view.spacing_mm, card.spacing_mm, card.spacing_tolerance)
-        depth, height, width = card.size
-        logits_LDHW = slide(volume_CDHW, engine.run, (depth, height, width), len(card.regions), progress=progress)
-        view.to_canonical(labels_kji)[box] = _labels(logits_LDHW, box, card)
-    return replace(finish_segmentation(labels_kji, study.geometry, study.keys, card), warnings=warnings_for(card))
+    if box is None:
+        return None
+    volume_CDHW = at_spacing(channels_DHW, box, view.spacing_mm, card.spacing_mm, card.spacing_tolerance)
+    depth, height, width = card.size
+    return box, slide(volume_CDHW, run, (depth, height, width), num_outputs, progress=progress)
 
 
 def head_box(
@@ -156,12 +188,26 @@ def at_spacing(
     return volume_CDHW
 
 
-def _labels(logits_LDHW: npt.NDArray[np.float32], box: Box, card: ModelCard) -> npt.NDArray[np.uint8]:
-    """Bring probabilities back to the voxels of a box and nest the regions, the innermost on top."""
+def region_probabilities(logits_LDHW: npt.NDArray[np.float32], box: Box) -> Iterator[npt.NDArray[np.float32]]:
+    """Bring logits of regions back to the voxels of a box as probabilities, one region after the other."""
     depth, height, width = (along.stop - along.start for along in box)
-    labels_DHW = np.zeros((depth, height, width), dtype=np.uint8)
-    for region, logits_DHW in zip(card.regions, logits_LDHW, strict=True):
+    for logits_DHW in logits_LDHW:
         probability_DHW = np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * logits_DHW))
-        is_inside = resized(probability_DHW, (depth, height, width)) > card.threshold
-        labels_DHW[is_inside] = NESTING[region.name]
+        yield resized(probability_DHW, (depth, height, width))
+
+
+def nested_labels(probabilities: Iterable[npt.NDArray[np.float32]], card: ModelCard) -> npt.NDArray[np.uint8]:
+    """Nest the regions of a card, the innermost on top.
+
+    Parameters
+    ----------
+    probabilities : iterable of ndarray
+        One per region of the card, in its order.
+    """
+    labels_DHW: npt.NDArray[np.uint8] | None = None
+    for region, probability_DHW in zip(card.regions, probabilities, strict=True):
+        if labels_DHW is None:
+            labels_DHW = np.zeros(probability_DHW.shape, dtype=np.uint8)
+        labels_DHW[probability_DHW > card.threshold] = NESTING[region.name]
+    assert labels_DHW is not None, "the card of a volume model has regions"
     return labels_DHW
