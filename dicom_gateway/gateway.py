@@ -23,6 +23,7 @@ from dicom_gateway.arrivals import Arrivals
 from dicom_gateway.assembly import SeriesAssembler
 from dicom_gateway.deliver import Delivery, Retention, queue_for
 from dicom_gateway.ingest import Spool, StorageScp
+from dicom_gateway.inquiries import Inquiries
 from dicom_gateway.journal import (
     OPEN_STATES,
     DeliveryState,
@@ -127,6 +128,10 @@ class Gateway:
             config, self._journal, self._arrivals.announce, clock=clock, registry=self.registry, random=random.Random()
         )
         self._retention = Retention(config, self._journal, clock=clock)
+        self._inquiries = Inquiries(
+            self._journal, config.results_dir, {name: bundle.card for name, bundle in self._bundles.items()},
+            completed_study=self._desk.completed, headers=self._read_headers, clock=clock,
+        )  # fmt: skip
         self._scp = StorageScp(
             config.gateway, self._spool, self._journal, self._assembler, clock=clock, registry=self.registry,
             extra_contexts=self._delivery.association_contexts(), extra_handlers=self._delivery.handlers(),
@@ -176,6 +181,7 @@ class Gateway:
             (SubmitSegmentation, self._accept_segmentation),
             (SubmitFailure, self._accept_failure),
             (GetGatewayHealth, lambda _: self.health()),
+            *self._inquiries.handlers(),
         ):
             self._serving.enter_context(self._bus.serve(request_type, handler))  # type: ignore[arg-type]
         self._delivery.start()

@@ -64,6 +64,11 @@ class JournaledDeliveries(JournalFile):
         rows = self._read(f"SELECT * FROM results{where} ORDER BY created_at_s DESC", parameters)
         return [result_of(row) for row in rows]
 
+    def result(self, sop_uid: str) -> ResultRecord | None:
+        """The result with this UID."""
+        rows = self._read("SELECT * FROM results WHERE sop_uid = ?", (sop_uid,))
+        return result_of(rows[0]) if rows else None
+
     def deliveries(
         self,
         *,

@@ -1,12 +1,16 @@
 """What is asked for on the bus: requests and the replies to them.
 
-No message carries a name, a birth date or a patient ID.
+No message carries a name, a birth date or a patient ID, with two exceptions, which a person has to ask for and which
+are never logged: `ResultObject` is an object as the archive has it, and `Identity` says who the patient is (ADR 0009).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from neuroscan_core.domain.events import (
     GATEWAY,
@@ -22,6 +26,7 @@ from neuroscan_core.domain.events import (
     SliceReceived,
     StudyReady,
 )
+from neuroscan_core.domain.volume import FrameKey
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +193,151 @@ class GetSegmenterHealth(Request[Health]):
     reply_type: ClassVar[type[Reply]] = Health
 
 
+@dataclass(frozen=True)
+class StoredResult:
+    """An object that was made of a series and is still kept.
+
+    Parameters
+    ----------
+    sop_instance_uid : str
+    modality : str
+        ``SEG``, ``SR`` or ``SC``.
+    version : int
+        Of the completion of the series.
+    model : str
+        Name of the model bundle.
+    message : str
+        One line for people: what was found.
+    created_at_s : float
+        Unix time.
+    """
+
+    sop_instance_uid: str
+    modality: str
+    version: int
+    model: str = ""
+    message: str = ""
+    created_at_s: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ResultList(Reply):
+    """Results of a series, oldest first."""
+
+    results: tuple[StoredResult, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ListResults(Request[ResultList]):
+    """Ask the gateway which results of a series, or of a study, it keeps."""
+
+    reply_type: ClassVar[type[Reply]] = ResultList
+
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, eq=False)
+class ResultObject(Reply):
+    """A result as the archives have it, with the identity of the patient.
+
+    Parameters
+    ----------
+    object_bytes : ndarray of uint8, shape (bytes,)
+        Part 10 file.
+    """
+
+    object_bytes: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class GetResultObject(Request[ResultObject]):
+    """Ask the gateway for a result, because a person downloads it."""
+
+    reply_type: ClassVar[type[Reply]] = ResultObject
+
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSegmentation(Reply):
+    """A segmentation, read back from its SEG and SR."""
+
+    result: SegmentationReady
+
+
+@dataclass(frozen=True, eq=False)
+class GetSegmentation(Request[StoredSegmentation]):
+    """Ask the gateway for the segmentation of a series that is finished; version 0: the newest."""
+
+    reply_type: ClassVar[type[Reply]] = StoredSegmentation
+
+    series_instance_uid: str
+    version: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Identity(Reply):
+    """Who the patient is; fields are empty where the images do not say.
+
+    Parameters
+    ----------
+    patient_name, patient_id, patient_sex : str
+    patient_birth_date, study_date : str
+        YYYYMMDD.
+    """
+
+    patient_name: str = ""
+    patient_id: str = ""
+    patient_birth_date: str = ""
+    patient_sex: str = ""
+    study_date: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class GetIdentity(Request[Identity]):
+    """Ask the gateway who the patient is, because a person switched that on."""
+
+    reply_type: ClassVar[type[Reply]] = Identity
+
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities(Reply):
+    """Probabilities of the voxels of a series, as far as they are computed.
+
+    Parameters
+    ----------
+    state : str
+        ``computing``: ask again; ``busy``: those of another series are computed, ask again; ``ready``.
+    progress : float
+        0..1.
+    version : int
+        Of the completion of the series; 0 while it is not ``ready``.
+    keys : tuple of FrameKey
+        Slices, ordered along the normal.
+    probabilities_kji : ndarray of uint8, shape (slices, rows, columns)
+        That a voxel is labelled at all, 0..255 = 0..1; of shape (0, 0, 0) while it is not ``ready``.
+    """
+
+    state: str
+    progress: float
+    version: int
+    keys: tuple[FrameKey, ...]
+    probabilities_kji: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class GetProbabilities(Request[Probabilities]):
+    """Ask the segmenter for probabilities of a complete series; it computes them when nothing else is to be done."""
+
+    served_by: ClassVar[str] = SEGMENTER
+    reply_type: ClassVar[type[Reply]] = Probabilities
+
+    series_instance_uid: str
+
+
 REQUEST_TYPES: tuple[type[Request[Reply]], ...] = (
     ReplaySeries, ListSeries, SubmitSegmentation, SubmitFailure, ReplayMasks, GetGatewayHealth, GetSegmenterHealth,
+    ListResults, GetResultObject, GetSegmentation, GetIdentity, GetProbabilities,
 )  # fmt: skip
