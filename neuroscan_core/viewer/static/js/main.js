@@ -5,7 +5,7 @@ import { announce, el, icon } from "./dom.js";
 import { ApiError, loadSession, session, sessionEvents } from "./api.js";
 import { loadLocale, t } from "./i18n.js";
 import { drawFrame, markRoute } from "./frame.js";
-import { listenToKeys } from "./shortcuts.js";
+import { listenToKeys, setPageShortcuts } from "./shortcuts.js";
 
 /**
  * What a page is given.
@@ -13,6 +13,7 @@ import { listenToKeys } from "./shortcuts.js";
  * @property {(hash: string) => void} navigate go to "#/live" and the like
  * @property {(title: string) => void} setTitle of the browser's tab; no patient's name, which would be in its history
  * @property {(fills: boolean) => void} fill the page takes the whole height and scrolls by itself
+ * @property {(shortcuts: Array<{keys: string[], text: string}>) => void} setShortcuts what the help shows for the page
  */
 
 const ROUTES = {
@@ -38,6 +39,7 @@ const context = {
   fill(fills) {
     view.classList.toggle("view-fill", fills);
   },
+  setShortcuts: setPageShortcuts,
 };
 
 function readRoute() {
@@ -53,7 +55,8 @@ async function showRoute({ isFirst = false } = {}) {
   current.close();
   current = { close() {} };
   context.fill(false);
-  markRoute(name);
+  context.setShortcuts([]);
+  markRoute(name, parameter);
   const container = el("div", { class: "route" }, el("p", { class: "loading", text: t("frame.loading") }));
   view.replaceChildren(container);
   view.scrollTop = 0;

@@ -1,0 +1,41 @@
+// What came out of a diagnosis: figures, the report, files, the way into the case view.
+
+import { el, icon } from "../dom.js";
+import { facts } from "../parts.js";
+import { formatNumber, hasText, t } from "../i18n.js";
+import { formatVolume } from "../format.js";
+
+/** @param {Object} known the case @returns {Node[]} nothing before there is something */
+export function results(known) {
+  const report = (known.reports ?? []).find(({ kind }) => kind === "html");
+  const files = [
+    ...(known.reports ?? []).filter(({ kind }) => kind !== "html").map(({ kind, url }) => ({ kind, url })),
+    ...(known.downloads ?? []).filter(({ kind }) => kind.toLowerCase() !== "sr" || !(known.reports ?? []).some((other) => other.kind === "sr")),
+  ];
+  const canOpen = known.num_slices > 0;
+  if (!report && !files.length && !canOpen) return [];
+  return [el("section", { class: "card results", "aria-labelledby": "results" },
+    el("h2", { id: "results", text: t("results.title") }),
+    el("div", { class: "row" },
+      canOpen ? el("a", { class: "button primary", href: `#/case/${encodeURIComponent(known.id)}` }, icon("open"), t("results.open")) : null,
+      report ? el("a", { class: "button", href: report.url, target: "_blank", rel: "noopener" }, icon("report"), t("results.report"), el("span", { class: "sr-only", text: t("results.new_tab") })) : null,
+      files.map(({ kind, name, url }) => el("a", { class: "button", href: url, download: true }, icon("download"), name || kindWord(kind)))),
+    (known.segmentations ?? []).map(segmentation))];
+}
+
+function kindWord(kind) {
+  const key = `results.kind.${kind.toLowerCase()}`;
+  return hasText(key) ? t(key) : kind;
+}
+
+function segmentation(found) {
+  const regions = [...(found.labels ?? []), ...(found.composites ?? []).map((composite) => ({ ...composite, name: composite.title ?? composite.name }))];
+  return el("div", {},
+    el("h3", { text: t("results.by", { model: found.model, version: found.version }) }),
+    facts(regions.map((region) => [region.name, figures(region)])));
+}
+
+function figures({ volume_ml: volume, long_mm: long, short_mm: short }) {
+  const size = long && short ? t("results.size", { long: formatNumber(long, 0), short: formatNumber(short, 0) }) : "";
+  return [formatVolume(volume), size].filter(Boolean).join(", ");
+}
