@@ -79,7 +79,9 @@ def _read(path: Path) -> Dataset:
 
 def _identity(ds: Dataset) -> ModelIdentity:
     try:
-        algorithm = ds.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+        # A label map describes its background as a segment of its own, which no algorithm made.
+        made = [one for one in ds.SegmentSequence if "SegmentationAlgorithmIdentificationSequence" in one]
+        algorithm = made[0].SegmentationAlgorithmIdentificationSequence[0]
         sha256 = str(algorithm.get("AlgorithmParameters", "")).partition("sha256=")[2]
         return ModelIdentity(str(algorithm.AlgorithmName), str(algorithm.AlgorithmVersion), sha256)
     except (AttributeError, IndexError, TypeError) as exc:

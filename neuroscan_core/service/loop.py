@@ -30,7 +30,14 @@ from neuroscan_core.domain.events import (
     StudyReady,
 )
 from neuroscan_core.domain.model_card import ModelKind
-from neuroscan_core.domain.requests import GetSegmenterHealth, Health, ReplayMasks, SubmitFailure, SubmitSegmentation
+from neuroscan_core.domain.requests import (
+    GetProbabilities,
+    GetSegmenterHealth,
+    Health,
+    ReplayMasks,
+    SubmitFailure,
+    SubmitSegmentation,
+)
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.log import get_logger, series_context
 from neuroscan_core.pipeline.streaming import SliceMask, Window, segment_windows
@@ -38,6 +45,7 @@ from neuroscan_core.ports import InferenceEngine, MessageBus
 from neuroscan_core.service.masks import MaskLog
 from neuroscan_core.service.metrics import SegmenterMetrics
 from neuroscan_core.service.models import STREAMING_KINDS, ModelSource, replacements
+from neuroscan_core.service.probabilities import ProbabilityDesk
 from neuroscan_core.service.series import INTERNAL_ERROR, SeriesWork
 from neuroscan_core.service.study import Outcome, StudySegmenter
 from neuroscan_core.service.submit import Submission, Submitter
@@ -100,6 +108,7 @@ class SegmentationService:
         self._studies = StudySegmenter(
             bus, bundles, config, hand_over=self._hand_over_study, is_busy=lambda: self._is_at_work
         )
+        self._probabilities = ProbabilityDesk(bus, self._engines, lambda: self._is_at_work)
         self._is_at_work = False
         self._open: dict[str, SeriesWork] = {}
         self._waiting: dict[str, SeriesOpened] = {}
@@ -121,6 +130,7 @@ class SegmentationService:
             if bundle.card.kind in STREAMING_KINDS:
                 self._engines[name] = bundle.open_engine(self._config)
         self._serving.enter_context(self._bus.serve(ReplayMasks, self._masks.replay))
+        self._serving.enter_context(self._bus.serve(GetProbabilities, self._probabilities.answer))
         self._serving.enter_context(self._bus.serve(GetSegmenterHealth, lambda _: self.health()))
         self._submitter.start()
         self._studies.start()
@@ -130,6 +140,7 @@ class SegmentationService:
     def stop(self, drain_s: float = 10.0) -> None:
         """Finish the batch in hand, hand over what is done, release the engines."""
         self._stopping.set()
+        self._probabilities.stop()
         self._thread.join(timeout=drain_s)
         self._studies.stop(drain_s)
         self._submitter.stop(drain_s)
@@ -155,8 +166,8 @@ class SegmentationService:
                 log.exception("the segmenter's loop failed; it goes on")
 
     def _step(self) -> None:
-        timeout_s = 0.0 if self._is_busy() else IDLE_S
-        self._is_at_work = timeout_s == 0.0
+        self._is_at_work = self._is_busy()
+        timeout_s = 0.0 if self._is_at_work or self._probabilities.has_work else IDLE_S
         for _ in range(MAX_EVENTS_PER_STEP):
             event = self._feed.receive(timeout_s)
             if event is None:
@@ -168,6 +179,8 @@ class SegmentationService:
                 self._take(event)
             timeout_s = 0.0
         self._segment_batch()
+        if not self._is_at_work:
+            self._probabilities.step()
         self._update_gauges()
 
     def _is_busy(self) -> bool:
