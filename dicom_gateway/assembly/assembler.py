@@ -11,11 +11,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 from pydicom.dataset import Dataset
@@ -24,12 +21,13 @@ from dicom_gateway.assembly.associations import Associations
 from dicom_gateway.assembly.completeness import Completeness
 from dicom_gateway.assembly.intake import Intake, OnHeader, StoredObject
 from dicom_gateway.assembly.ledger import Ledger
+from dicom_gateway.assembly.messages import Arrived, Draft, JudgeAgain, Look, Message, SpooledObject
 from dicom_gateway.assembly.progress import progress_of
 from dicom_gateway.assembly.replay import Replay
 from dicom_gateway.assembly.series import Assembly, Phase, load_assembly
 from dicom_gateway.assembly.strands import StrandPool
 from dicom_gateway.journal import OPEN_STATES, InstanceRecord, Journal, SeriesRecord, SeriesState
-from dicom_gateway.reading import CURABLE, ImageObject
+from dicom_gateway.reading import CURABLE, ImageObject, SliceStack
 from dicom_gateway.reading.attributes import MODALITY, SERIES_DESCRIPTION, string
 from dicom_gateway.reading.sandbox import Sandbox
 from dicom_gateway.rules import Decision, RuleSet
@@ -39,7 +37,6 @@ from neuroscan_core.domain.events import (
     Event,
     GatewayHeartbeat,
     SeriesCompleted,
-    SeriesEvent,
     SeriesProgress,
     SliceReceived,
 )
@@ -54,30 +51,7 @@ MAX_BATCH = 4  # objects of one series that share a transaction of the journal
 MAX_EVENTS = 16  # events that share one, so that a large multi-frame object is published as it is decoded
 MAX_IN_MEMORY = 128  # waiting objects that keep their bytes; more are read from disk again
 MAX_AT_REST = 64  # finished series kept ready for late slices
-
-
-@dataclass(frozen=True)
-class SpooledObject:
-    """An object that is read from disk again."""
-
-    record: InstanceRecord
-    path: Path
-    encoded: bytes | None = None
-
-
-@dataclass(frozen=True)
-class _Arrived:
-    stored: StoredObject
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Look whether the series is complete now."""
-
-    now_s: float
-
-
-_Message = _Arrived | _Look
+JUDGED = (SeriesState.REJECTED, SeriesState.FAILED)
 
 
 class SeriesAssembler:
@@ -124,7 +98,7 @@ class SeriesAssembler:
         self._completeness = Completeness(config.series, self._associations)
         self._lock = Lock()
         self._assemblies: OrderedDict[str, Assembly] = OrderedDict()
-        self._pool: StrandPool[_Message] = StrandPool(
+        self._pool: StrandPool[Message] = StrandPool(
             self._handle, num_workers=config.gateway.workers, name="assembly", max_batch=MAX_BATCH
         )
         backlog = Gauge("neuroscan_assembly_backlog", "Stored objects not assembled yet", registry=registry)
@@ -160,13 +134,13 @@ class SeriesAssembler:
             stored = SpooledObject(stored.record, stored.path)
         self._associations.contribute(stored.record.association, series_uid)
         self._completeness.hear([series_uid], self._clock())
-        self._pool.post(series_uid, _Arrived(stored))
+        self._pool.post(series_uid, Arrived(stored))
 
     def association_closed(self, association: str, *, released: bool) -> None:
         """An association ended, orderly or not."""
         for series_uid in self._associations.close(association, released=released):
             if released and self._config.series.complete_on_release:
-                self._pool.post(series_uid, _Look(self._clock()))
+                self._pool.post(series_uid, Look(self._clock()))
 
     # --------------------------------------------------------------------------------------------- timers and start
 
@@ -178,7 +152,11 @@ class SeriesAssembler:
             for assembly in due:
                 assembly.deadline_s = None
         for assembly in due:
-            self._pool.post(assembly.series_uid, _Look(now_s))
+            self._pool.post(assembly.series_uid, Look(now_s))
+
+    def judge_again(self, series_uid: str) -> None:
+        """Begin a rejected or failed series anew, by the rules and the policy of today. Returns at once."""
+        self._pool.post(series_uid, JudgeAgain())
 
     def recover(self) -> None:
         """Finish what a former process left: objects without events, series without a verdict.
@@ -197,10 +175,10 @@ class SeriesAssembler:
         self._completeness.hear([record.series_uid for record in unassembled], now_s)
         for record in unassembled:
             self._associations.distrust(record.series_uid)
-            self._pool.post(record.series_uid, _Arrived(SpooledObject(record, self._config.spool_dir / record.path)))
+            self._pool.post(record.series_uid, Arrived(self._spooled(record)))
         for row in open_series:
             if row.state is SeriesState.RECEIVING:
-                self._pool.post(row.series_uid, _Look(now_s))
+                self._pool.post(row.series_uid, Look(now_s))
         if open_series or unassembled:
             log.info("recovering", num_series=len(open_series), num_objects=len(unassembled))
 
@@ -229,10 +207,12 @@ class SeriesAssembler:
 
     # --------------------------------------------------------------------------------------- on the worker threads
 
-    def _handle(self, series_uid: str, messages: list[_Message]) -> None:
+    def _handle(self, series_uid: str, messages: list[Message]) -> None:
         with series_context(series_uid):
             assembly = self._assembly(series_uid)
             try:
+                if any(isinstance(message, JudgeAgain) for message in messages):
+                    assembly = self._begin_anew(assembly)
                 self._advance(assembly, messages)
             except BaseException:
                 with self._lock:  # the next message finds what the journal says
@@ -241,19 +221,46 @@ class SeriesAssembler:
             self._rest(assembly)
         self._forget_some()
 
-    def _advance(self, assembly: Assembly, messages: list[_Message]) -> None:
-        draft = _Draft()
+    def _advance(self, assembly: Assembly, messages: list[Message]) -> None:
+        draft = Draft()
         now_s = self._clock()
         for message in messages:
-            if isinstance(message, _Arrived):
+            if isinstance(message, Arrived):
                 self._take(assembly, draft, message.stored)
-            else:
+            elif isinstance(message, Look):
                 now_s = max(now_s, message.now_s)
         self._flush(assembly, draft)
         if not self._pool.has_more(assembly.series_uid):
             self._consider(assembly, now_s)
 
-    def _take(self, assembly: Assembly, draft: _Draft, stored: StoredObject) -> None:
+    def _begin_anew(self, former: Assembly) -> Assembly:
+        """An assembly with its first object, where the series may be judged again; its other objects follow.
+
+        The event that opens it once more and the mark that its objects are to be assembled are one transaction: a
+        process that dies in between leaves the old verdict, or a series that the next process goes on with.
+        """
+        uid = former.series_uid
+        row, records = self._journal.series(uid), self._journal.instances(uid)
+        if row is None or row.state not in JUDGED or not records:
+            return former
+        log.info("series is judged again", former=row.reason, num_objects=len(records))
+        for record in records:
+            self._pool.post(uid, Arrived(self._spooled(record)))
+        self._pool.post(uid, Look(self._clock()))
+        assembly = Assembly(
+            uid, SliceStack(self._config.series), num_events=self._journal.num_events(uid), version=row.version,
+            last_received_at_s=row.last_received_at_s,
+        )  # fmt: skip
+        draft = Draft(is_again=True)
+        self._take(assembly, draft, self._spooled(records[0]))
+        self._flush(assembly, draft)
+        self._journal.audit(self._clock(), "retry", uid, "judged again")
+        return assembly
+
+    def _spooled(self, record: InstanceRecord) -> SpooledObject:
+        return SpooledObject(record, self._config.spool_dir / record.path)
+
+    def _take(self, assembly: Assembly, draft: Draft, stored: StoredObject) -> None:
         record = stored.record
         assembly.last_received_at_s = max(assembly.last_received_at_s, record.received_at_s)
         if assembly.phase.is_over:
@@ -270,18 +277,21 @@ class SeriesAssembler:
             unknown = SeriesRejection(RejectionCode.UNDECODABLE, "An image cannot be read.", remedy="See the log.")
             self._reject(assembly, draft, record.sop_uid, unknown)
 
-    def _reject(self, assembly: Assembly, draft: _Draft, sop_uid: str, rejection: SeriesRejection) -> None:
+    def _reject(self, assembly: Assembly, draft: Draft, sop_uid: str, rejection: SeriesRejection) -> None:
         self._flush(assembly, draft)
         self._ledger.reject(assembly, rejection, assembled=[sop_uid], identity=draft.identity)
 
-    def _take_fit(self, assembly: Assembly, draft: _Draft, stored: StoredObject) -> None:
+    def _take_fit(self, assembly: Assembly, draft: Draft, stored: StoredObject) -> None:
         obj = self._intake.open(stored)
         decision = self._decide(assembly, draft, obj) if assembly.phase is Phase.NEW else None
         frames = self._intake.examine(assembly, obj)
         if decision is not None:
             opened = self._intake.introduce(assembly, obj, frames, decision, self._clock())
             assembly.num_expected, assembly.is_wanted_alone = opened.num_expected, bool(opened.model)
-            self._ledger.write(assembly, [opened], state=SeriesState.RECEIVING, **draft.identity)
+            self._ledger.write(
+                assembly, [opened], reassemble=draft.is_again, state=SeriesState.RECEIVING, reason="", message="",
+                finished_at_s=None, **draft.identity,
+            )  # fmt: skip
         elif assembly.phase is not Phase.RECEIVING:
             self._flush(assembly, draft)
             if not self._intake.is_new(assembly, obj, frames):
@@ -300,7 +310,7 @@ class SeriesAssembler:
                 self._flush(assembly, draft)
         draft.assembled.append(stored.record.sop_uid)
 
-    def _decide(self, assembly: Assembly, draft: _Draft, obj: ImageObject) -> Decision:
+    def _decide(self, assembly: Assembly, draft: Draft, obj: ImageObject) -> Decision:
         """Rules come before the policy: a series that nobody wants is ignored, whatever may be wrong with it."""
         decision = self._intake.decide(obj)
         draft.identity = {
@@ -321,7 +331,7 @@ class SeriesAssembler:
         self._ledger.write(assembly, [], state=SeriesState.RECEIVING, reason="", message="", finished_at_s=None)
         assembly.phase = Phase.RECEIVING
 
-    def _flush(self, assembly: Assembly, draft: _Draft) -> None:
+    def _flush(self, assembly: Assembly, draft: Draft) -> None:
         self._ledger.write(assembly, draft.events, assembled=draft.assembled)
         draft.events, draft.assembled = [], []
 
@@ -376,12 +386,3 @@ class SeriesAssembler:
             for assembly in at_rest[: max(0, len(at_rest) - MAX_AT_REST)]:
                 del self._assemblies[assembly.series_uid]
                 self._completeness.forget(assembly.series_uid)
-
-
-class _Draft:
-    """What the objects of one batch cause, until it is recorded."""
-
-    def __init__(self) -> None:
-        self.events: list[SeriesEvent] = []
-        self.assembled: list[str] = []
-        self.identity: dict[str, Any] = {}  # columns of the series table

@@ -63,9 +63,10 @@ class Ledger:
         events: Sequence[SeriesEvent],
         *,
         assembled: Sequence[str] = (),
+        reassemble: bool = False,
         **changes: Any,
     ) -> None:
-        """Record events, apply them to the assembly, publish them.
+        """Record events, apply them to the assembly, publish them; see `Journal.record`.
 
         Raises
         ------
@@ -76,8 +77,9 @@ class Ledger:
             return
         crashpoints.reach("assembly.before-record")
         first = self._journal.record(
-            assembly.series_uid, [_row(event) for event in events], assembled=assembled, **changes
-        )
+            assembly.series_uid, [_row(event) for event in events], assembled=assembled, reassemble=reassemble,
+            **changes,
+        )  # fmt: skip
         assert first == assembly.num_events, (first, assembly.num_events)
         assembly.num_events += len(events)
         for event in events:

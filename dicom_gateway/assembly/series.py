@@ -91,11 +91,11 @@ def load_assembly(journal: Journal, series_uid: str, config: SeriesConfig) -> As
     if row is not None:
         assembly.version, assembly.last_received_at_s = row.version, row.last_received_at_s
     for record in journal.events(series_uid):
-        _replay(assembly, record)
+        _replay(assembly, record, config)
     return assembly
 
 
-def _replay(assembly: Assembly, record: EventRecord) -> None:
+def _replay(assembly: Assembly, record: EventRecord, config: SeriesConfig) -> None:
     assembly.num_events = record.sequence + 1
     if record.kind == SliceReceived.__name__:
         key = FrameKey(record.sop_uid, record.frame_number)
@@ -111,6 +111,8 @@ def _replay(assembly: Assembly, record: EventRecord) -> None:
         return
     event = decode_payload(record.kind, assembly.series_uid, record.sequence, record.payload)
     if isinstance(event, SeriesOpened):
+        if record.sequence > 0:  # judged again: what was there before counts no more
+            assembly.stack, assembly.recorded, assembly.is_multi_frame = SliceStack(config), set(), False
         assembly.num_expected = event.num_expected
         assembly.is_wanted_alone = bool(event.model)
     assembly.follow(record.kind, event.code if isinstance(event, SeriesRejected) else None)

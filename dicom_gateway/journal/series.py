@@ -31,6 +31,7 @@ class JournaledSeries(JournalFile):
         events: Sequence[EventRecord] = (),
         *,
         assembled: Sequence[str] = (),
+        reassemble: bool = False,
         durable: bool = True,
         **changes: Any,
     ) -> int:
@@ -42,6 +43,8 @@ class JournaledSeries(JournalFile):
             Numbered here, without gaps; their `sequence` is ignored.
         assembled : sequence of str
             SOP Instance UIDs whose events are now all written.
+        reassemble : bool
+            Count all objects of the series as not assembled: their events are written once more.
         durable : bool
             Whether `changes` must survive a power cut; without changes nothing here has to.
         **changes
@@ -65,6 +68,8 @@ class JournaledSeries(JournalFile):
                     for k, event in enumerate(events)
                 ],
             )
+            if reassemble:
+                connection.execute("UPDATE instances SET is_assembled = 0 WHERE series_uid = ?", (series_uid,))
             connection.executemany(
                 "UPDATE instances SET is_assembled = 1 WHERE sop_uid = ?", [(sop_uid,) for sop_uid in assembled]
             )

@@ -292,6 +292,12 @@ class NumberedFeed(ABC):
         self._backoff_s = min(MAX_BACKOFF_S, max(FIRST_BACKOFF_S, 2 * self._backoff_s))
         self._retry_at_s = self._clock() + self._backoff_s
 
+    def is_outdated(self, event: SeriesEvent) -> bool:
+        """Whether later events of the same series are known to exist."""
+        with self._lock:
+            series = self._series.get(event.series_instance_uid)
+            return series is not None and max(series.num_announced, series.next_sequence) > event.sequence + 1
+
     def forget(self, series_instance_uid: str) -> None:
         """Drop all that is kept of a series; should it get a new event, the whole series comes again from 0."""
         with self._lock:

@@ -71,6 +71,10 @@ class EventFeed(Protocol):
         """Hand out all events of a series again."""
         ...
 
+    def is_outdated(self, event: SeriesEvent) -> bool:
+        """Whether later events of the same series are known to exist."""
+        ...
+
 
 class SegmentationService:
     """Segments every open series while it arrives.
@@ -189,6 +193,8 @@ class SegmentationService:
     # ------------------------------------------------------------------------------------------------------ events
 
     def _take(self, event: SeriesEvent) -> None:
+        if isinstance(event, SeriesCompleted | SeriesRejected) and self._feed.is_outdated(event):
+            return  # a late slice came, or the series was judged again: its end is another one
         with series_context(event.series_instance_uid):
             work = self._open.get(event.series_instance_uid)
             try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dicom_gateway.assembly.ledger import Ledger
 from dicom_gateway.journal import SeriesState
 from neuroscan_core.config import RuleConfig
 from neuroscan_core.domain.errors import JournalError, RejectionCode
@@ -175,3 +176,93 @@ def test_an_object_that_is_told_of_twice_changes_nothing(bench: Any, make_slice:
     bench.wait(20)
     assert bench.kinds() == ["Opened", *["Slice"] * 3, "Completed"]
     assert bench.row().state is SeriesState.COMPLETE
+
+
+def restart(bench: Any) -> None:
+    """A new life of the process; what it publishes is added to what was published."""
+    bench.assembler.close()
+    bench.start().recover()
+    bench.settle()
+
+
+def test_a_rejected_series_is_judged_again_by_the_policy_of_today(bench: Any, make_slice: Make) -> None:
+    bench.send_all([make_slice(k, BodyPartExamined="KNEE") for k in range(5)])
+    bench.close()
+    assert bench.kinds() == ["Rejected"] and bench.row().state is SeriesState.REJECTED
+    bench.config = bench.config.model_copy(
+        update={"series": bench.config.series.model_copy(update={"body_parts": ("KNEE",)})}
+    )
+    restart(bench)
+    bench.assembler.judge_again("1.2.1")
+    bench.settle()
+    bench.wait(11)
+    assert bench.kinds() == ["Rejected", "Opened", *["Slice"] * 5, "Completed"]
+    assert [event.sequence for event in bench.events()] == list(range(8))
+    assert bench.events()[-1].version == 1 and len(bench.events()[-1].manifest) == 5
+    assert (bench.row().state, bench.row().reason, bench.row().message) == (SeriesState.COMPLETE, "", "")
+
+
+def test_a_series_with_a_gap_that_is_judged_again_begins_at_its_first_slice(bench: Any, make_slice: Make) -> None:
+    bench.send_all([make_slice(k) for k in (0, 1, 2, 4, 5)])
+    bench.close()
+    bench.wait(121)
+    assert bench.kinds()[-1] == "Rejected"
+    bench.assembler.judge_again("1.2.1")
+    bench.settle()
+    assert bench.kinds() == ["Opened", *["Slice"] * 5, "Rejected"] * 2, "the gap is still there, at once"
+    bench.send(make_slice(3), association="b")
+    bench.close("b")
+    assert bench.kinds()[-2:] == ["Slice", "Completed"]
+    assert len(bench.events()[-1].manifest) == 6
+    restart(bench)
+    bench.send(make_slice(6), association="c")
+    bench.close("c", released=False)
+    bench.wait(11)
+    assert len(bench.events()[-1].manifest) == 7, "what was read from the journal begins where it was judged again"
+
+
+def test_a_failed_series_is_judged_again_with_the_next_version(bench: Any, make_slice: Make) -> None:
+    bench.send_all([make_slice(k) for k in range(5)])
+    bench.close()
+    bench.journal.record("1.2.1", state=SeriesState.FAILED, reason="internal-error", message="It failed.")
+    bench.assembler.judge_again("1.2.1")
+    bench.settle()
+    assert bench.kinds() == ["Opened", *["Slice"] * 5, "Completed"] * 2
+    assert bench.events()[-1].version == bench.row().version == 2
+
+
+@pytest.mark.parametrize("num_taken", [0, 1, 3])
+def test_a_process_that_dies_while_it_judges_again_is_gone_on_with(
+    bench: Any, make_slice: Make, monkeypatch: pytest.MonkeyPatch, num_taken: int
+) -> None:
+    bench.send_all([make_slice(k) for k in range(5)])
+    bench.close()
+    bench.journal.record("1.2.1", state=SeriesState.FAILED, reason="internal-error", message="It failed.")
+    written, write = [], Ledger.write
+
+    def write_until_it_dies(ledger: Ledger, assembly: Any, events: Any, **changes: Any) -> None:
+        if not events and not changes:
+            return
+        if len(written) > num_taken:
+            raise RuntimeError("the process died")
+        written.append(events)
+        write(ledger, assembly, events, **changes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "write", write_until_it_dies)
+        bench.assembler.judge_again("1.2.1")
+        bench.settle()
+    assert len(written) == num_taken + 1 and bench.row().state is SeriesState.RECEIVING
+    restart(bench)
+    bench.wait(11)
+    assert bench.row().state is SeriesState.COMPLETE and bench.row().version == 2
+    assert len(bench.events()[-1].manifest) == 5 and bench.journal.unassembled() == []
+
+
+def test_a_series_that_is_well_is_not_judged_again(bench: Any, make_slice: Make) -> None:
+    bench.send_all([make_slice(k) for k in range(5)])
+    bench.close()
+    bench.assembler.judge_again("1.2.1")
+    bench.assembler.judge_again("9.9.9")
+    bench.settle()
+    assert bench.kinds() == ["Opened", *["Slice"] * 5, "Completed"]

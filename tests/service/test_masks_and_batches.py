@@ -11,7 +11,7 @@ import numpy as np
 from neuroscan_core.bus.memory import InMemoryBus
 from neuroscan_core.config import SegmenterConfig
 from neuroscan_core.domain.errors import RequestRefused
-from neuroscan_core.domain.events import Event, SegmentationFailed
+from neuroscan_core.domain.events import Event, SegmentationFailed, SeriesEvent
 from neuroscan_core.domain.requests import Acknowledged, ReplayMasks, SubmitFailure
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.domain.volume import FrameKey
@@ -90,6 +90,9 @@ class ScriptedFeed:
 
     def forget(self, series_instance_uid: str) -> None: ...
     def restart(self, series_instance_uid: str) -> None: ...
+    def is_outdated(self, event: SeriesEvent) -> bool:
+        return False
+
 
 
 def test_windows_of_the_higher_priority_go_first_then_those_of_the_older_series() -> None:

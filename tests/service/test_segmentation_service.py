@@ -32,6 +32,13 @@ def noise_like(volume: Volume) -> Volume:
     return replace(volume, voxels_kji=noise)
 
 
+def settled(world: World) -> None:
+    """Wait until the service has taken all that was told so far: it works through a second series meanwhile."""
+    world.gateway.tell(*events_of("8.8", head("8.8")))
+    world.gateway.wait_for(num_results=1)
+    world.gateway.results.clear()
+
+
 def marked(volume: Volume) -> Volume:
     """The same head with a bright corner in each slice, by which an engine can know it."""
     voxels_kji = volume.voxels_kji.copy()
@@ -150,6 +157,47 @@ def test_a_late_slice_makes_a_second_version(world: World) -> None:
     assert [mask.sequence for mask in masks] == list(range(len(masks)))
     assert len(masks) <= NUM_SLICES + 2
     assert {mask.key for mask in masks} == set(volume.keys)
+
+
+@pytest.mark.parametrize("is_heard_live", [True, False])
+def test_a_late_slice_that_cures_a_rejected_series_leads_to_a_result(world: World, is_heard_live: bool) -> None:
+    volume = head()
+    *slices, completed = events_of(UID, volume)
+    *early, late = slices
+    rejected = SeriesRejected(UID, len(early), RejectionCode.MISSING_SLICES, "A slice is missing.")
+    cured = (replace(late, sequence=len(early) + 1), replace(completed, sequence=len(early) + 2))
+    if not is_heard_live:
+        world.gateway.tell(*early, rejected, *cured)
+    with world.service():
+        if is_heard_live:
+            world.gateway.tell(*early, rejected)
+            settled(world)
+            world.gateway.tell(*cured)
+        world.gateway.beat()
+        world.gateway.wait_for(num_results=1)
+    batch = segment_volume(volume, CheapEngine(HEAD_CARD))
+    assert np.array_equal(world.gateway.results[-1].segmentation.labels_kji, batch.labels_kji)
+
+
+@pytest.mark.parametrize("is_heard_live", [True, False])
+def test_a_failed_series_that_is_judged_again_leads_to_a_result(world: World, is_heard_live: bool) -> None:
+    volume = head()
+    failing = events_of(UID, volume, model="nobody")
+    again = [replace(event, sequence=len(failing) + event.sequence) for event in events_of(UID, volume)]
+    again[-1] = replace(again[-1], version=2)
+    if not is_heard_live:
+        world.gateway.tell(*failing, *again)
+    with world.service():
+        if is_heard_live:
+            world.gateway.tell(*failing)
+            world.gateway.wait_for(num_failures=1)
+            world.gateway.closed.clear()
+            world.gateway.tell(*again)
+        world.gateway.beat()
+        world.gateway.wait_for(num_results=1)
+    assert world.gateway.results[-1].version == 2
+    batch = segment_volume(volume, CheapEngine(HEAD_CARD))
+    assert np.array_equal(world.gateway.results[-1].segmentation.labels_kji, batch.labels_kji)
 
 
 def test_after_a_restart_in_the_middle_the_result_is_the_same(world: World) -> None:
