@@ -37,7 +37,7 @@ async function askWhetherExpired() {
   if (now?.needs_login && !now.authenticated) sessionEvents.dispatchEvent(new Event("expired"));
 }
 
-async function send(path, { method = "GET", body, headers = {}, signal } = {}) {
+async function send(path, { method = "GET", body, headers = {}, signal, isSecond = false } = {}) {
   const all = { Accept: "application/json", ...headers };
   if (method !== "GET") all["X-CSRF-Token"] = session.csrf;
   let answer;
@@ -48,7 +48,17 @@ async function send(path, { method = "GET", body, headers = {}, signal } = {}) {
     throw new ApiError(0);
   }
   if (answer.ok) return answer;
+  // A viewer that was restarted knows neither the session nor its token: fetch both anew, once.
+  if (answer.status === 403 && method !== "GET" && !isSecond && (await csrfHasChanged())) {
+    return send(path, { method, body, headers, signal, isSecond: true });
+  }
   throw await refusal(answer.status, () => answer.json(), path);
+}
+
+async function csrfHasChanged() {
+  const before = session.csrf;
+  await loadSession();
+  return session.csrf !== before;
 }
 
 async function refusal(status, readJson, path) {
@@ -136,6 +146,7 @@ export function openEvents({ case: caseId, board, changed, agents, state }) {
   let timer = 0;
   let wait = FIRST_WAIT_MS;
   let isClosed = false;
+  let wasLost = false;
 
   function disconnect() {
     clearTimeout(timer);
@@ -149,10 +160,13 @@ export function openEvents({ case: caseId, board, changed, agents, state }) {
     source = new EventSource(path);
     source.addEventListener("open", () => {
       wait = FIRST_WAIT_MS;
+      if (wasLost) loadSession().catch(() => {});
+      wasLost = false;
       state?.("open");
     });
     source.addEventListener("error", () => {
       disconnect();
+      wasLost = true;
       state?.("lost");
       askWhetherExpired();
       timer = setTimeout(connect, wait);

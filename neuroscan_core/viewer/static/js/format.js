@@ -42,11 +42,11 @@ export function formatTime(seconds) {
   return new Intl.DateTimeFormat(currentLanguage(), options).format(date);
 }
 
-const STEPS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+const STEPS = [["day", 86400, 2 * 86400], ["hour", 3600, 3600], ["minute", 60, 0]]; // unit, its length, said from here on
 
 /** "in 23 hours", "2 minutes ago". @param {number} seconds Unix time */
 export function formatFromNow(seconds) {
   const away = seconds - Date.now() / 1000;
-  const [unit, length] = STEPS.find(([, size]) => Math.abs(away) >= size) ?? ["minute", 60];
-  return new Intl.RelativeTimeFormat(currentLanguage(), { numeric: "auto" }).format(Math.trunc(away / length), unit);
+  const [unit, length] = STEPS.find(([, , from]) => Math.abs(away) >= from);
+  return new Intl.RelativeTimeFormat(currentLanguage(), { numeric: "auto" }).format(Math.round(away / length), unit);
 }

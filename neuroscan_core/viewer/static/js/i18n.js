@@ -20,8 +20,9 @@ export async function loadLocale(wanted = "en") {
 
 /** Use these texts (tests; loadLocale otherwise). */
 export function useTexts(wanted, loaded) {
-  language = wanted;
   texts = loaded;
+  // How dates and numbers are written may be narrower than the language: English with 24 hours.
+  language = find("language.intl") ?? wanted;
   plurals = new Intl.PluralRules(language);
   numbers = new Map();
 }

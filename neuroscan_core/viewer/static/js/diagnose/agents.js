@@ -11,14 +11,17 @@ export class AgentChain {
   constructor() {
     this._steps = new Keyed(() => new AgentStep());
     this._before = new Map();
-    this.root = el("ol", { class: "agents", "aria-label": t("agents.title") });
+    this._list = el("ol", { class: "agents", "aria-label": t("agents.title") });
+    this._overview = el("ul", { class: "overview", "aria-label": t("agents.overview") });
+    this.root = el("div", {}, this._overview, this._list);
   }
 
   /** @param {Object[]} agents as the contract has them */
   update(agents) {
     const steps = this._steps.of(agents.map(({ name }, place) => `${place} ${name}`));
     steps.forEach((step, place) => step.update(agents[place], place + 1));
-    placeChildren(this.root, steps.map((step) => step.root));
+    placeChildren(this._list, steps.map((step) => step.root));
+    placeChildren(this._overview, steps.map((step) => step.short));
     this._say(agents);
   }
 
@@ -34,7 +37,12 @@ export class AgentChain {
 class AgentStep {
   constructor() {
     this._number = el("span", { class: "agent-number", "aria-hidden": "true" });
-    this._title = el("h3");
+    this._title = el("h3", { tabIndex: -1 });
+    this._shortName = el("span", { class: "name" });
+    this._shortState = el("span", { class: "hint" });
+    this._shortButton = el("button", { type: "button", onClick: () => this._goThere() }, this._shortName, this._shortState);
+    /** The agent in the overview. */
+    this.short = el("li", {}, this._shortButton);
     this._badge = badge("", "idle");
     this._time = el("span", { class: "hint" });
     this._confidence = el("span", { class: "confidence" });
@@ -45,7 +53,15 @@ class AgentStep {
       el("div", { class: "agent-head" }, this._title, this._badge, this._time, this._confidence), this._bar.root, this._body));
   }
 
+  _goThere() {
+    this.root.scrollIntoView({ block: "start", behavior: "smooth" });
+    this._title.focus({ preventScroll: true });
+  }
+
   update(agent, place) {
+    setText(this._shortName, agent.name);
+    setText(this._shortState, agentWord(agent.state));
+    this._shortButton.className = agent.state;
     setText(this._number, String(place));
     this.root.className = `agent ${agent.state}`;
     setText(this._title, agent.title || agent.name);

@@ -62,7 +62,7 @@ export class DropZone {
   }
 
   _take(all) {
-    const chosen = withoutLitter(all);
+    const chosen = withoutLitter(all).sort((a, b) => a.path.localeCompare(b.path, undefined, { numeric: true }));
     const problem = problemOf(chosen, session.limits);
     if (problem) {
       this._summary.replaceChildren(message("bad", problem.text, problem));
@@ -74,7 +74,7 @@ export class DropZone {
     const names = chosen.slice(0, NAMES_SHOWN).map(({ path }) => el("li", {}, el("code", { text: path })));
     if (n > NAMES_SHOWN) names.push(el("li", { class: "hint", text: t("upload.more", { n: n - NAMES_SHOWN }) }));
     this._summary.replaceChildren(el("div", { class: "card" },
-      el("div", { class: "row" }, el("h3", { text }),
+      el("div", { class: "row" }, el("h2", { class: "plain", text }),
         el("button", { class: "button quiet", type: "button", onClick: () => this.clear() }, icon("close"), t("upload.clear"))),
       el("p", { class: "hint", text: kinds.map(([kind, count]) => t(`upload.kind.${kind}`, { n: count })).join(", ") }),
       el("ul", { class: "names" }, names)));

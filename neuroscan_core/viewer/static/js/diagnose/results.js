@@ -13,19 +13,32 @@ export function results(known) {
     ...(known.downloads ?? []).filter(({ kind }) => kind.toLowerCase() !== "sr" || !(known.reports ?? []).some((other) => other.kind === "sr")),
   ];
   const canOpen = known.num_slices > 0;
-  if (!report && !files.length && !canOpen) return [];
+  const images = el("a", { class: "button primary", href: `#/case/${encodeURIComponent(known.id)}` }, icon("open"), t("results.open"));
+  if (!report && !files.length) return canOpen ? [el("p", {}, images)] : [];
   return [el("section", { class: "card results", "aria-labelledby": "results" },
     el("h2", { id: "results", text: t("results.title") }),
     el("div", { class: "row" },
-      canOpen ? el("a", { class: "button primary", href: `#/case/${encodeURIComponent(known.id)}` }, icon("open"), t("results.open")) : null,
+      canOpen ? images : null,
       report ? el("a", { class: "button", href: report.url, target: "_blank", rel: "noopener" }, icon("report"), t("results.report"), el("span", { class: "sr-only", text: t("results.new_tab") })) : null,
       files.map(({ kind, name, url }) => el("a", { class: "button", href: url, download: true }, icon("download"), name || kindWord(kind)))),
-    (known.segmentations ?? []).map(segmentation))];
+    (known.segmentations ?? []).map(segmentation),
+    report ? preview(report.url) : null)];
+}
+
+// The report is a document of its own with a style of its own: in a frame that may do nothing but be read.
+function preview(url) {
+  const frame = el("iframe", { class: "report", title: t("results.report_title"), sandbox: "", hidden: true });
+  const details = el("details", {}, el("summary", { text: t("results.preview") }), frame);
+  details.addEventListener("toggle", () => {
+    if (details.open && !frame.hasAttribute("src")) frame.src = url;
+    frame.hidden = !details.open;
+  });
+  return details;
 }
 
 function kindWord(kind) {
-  const key = `results.kind.${kind.toLowerCase()}`;
-  return hasText(key) ? t(key) : kind;
+  const name = kind.toLowerCase();
+  return hasText(`results.kind.${name}`) ? t(`results.kind.${name}`) : kind;
 }
 
 function segmentation(found) {

@@ -1,7 +1,7 @@
 // One series of the node.
 
-import { el, icon, setText } from "../dom.js";
-import { badge, errorMessage, fact, message, ProgressBar, setBadge } from "../parts.js";
+import { announce, el, icon, setText } from "../dom.js";
+import { badge, errorMessage, explain, fact, message, ProgressBar, setBadge } from "../parts.js";
 import { formatMs, formatTime, formatVolume } from "../format.js";
 import { groupOf, lookOf, meaningOf, wordOf } from "./states.js";
 import { deliveryList } from "./deliveries.js";
@@ -19,7 +19,7 @@ export class SeriesCard {
     this._masks = new ProgressBar(t("live.masks"));
     this._facts = el("dl", { class: "facts" });
     this._problem = el("div", { class: "card-problem" });
-    this._answer = el("div", { "aria-live": "polite" });
+    this._answer = el("div", { class: "card-answer" });
     this._saidFacts = this._saidProblem = this._shownPicture = "";
     this.root = el("li", {}, el("article", { class: "card series" }, this._picture,
       el("div", { class: "series-body" },
@@ -30,7 +30,7 @@ export class SeriesCard {
   /** @param {Object} entry as GET /api/series has it */
   update(entry) {
     const isAttention = groupOf(entry.state) === "attention";
-    this.root.firstChild.className = `card series ${groupOf(entry.state)}`;
+    this.root.firstChild.className = `card series group-${groupOf(entry.state)}`;
     setText(this._title, entry.description || t("live.no_description"));
     const target = entry.case ? `#/case/${entry.case}` : null;
     if (this._title.getAttribute("href") !== target) target ? this._title.setAttribute("href", target) : this._title.removeAttribute("href");
@@ -52,8 +52,8 @@ export class SeriesCard {
     this._masks.set(masks, total ?? (slices || 1), expected || isEnded ? t("live.of", { n: masks, total: total ?? slices }) : formatNumber(masks));
   }
 
-  _updatePicture({ picture, overlay_number: shown, state }) {
-    const wanted = picture && shown ? `${picture}?n=${shown}` : "";
+  _updatePicture({ case: id, overlay_number: shown, state }) {
+    const wanted = id && shown ? `api/cases/${encodeURIComponent(id)}/overlay.png?n=${shown}` : "";
     if (wanted && wanted !== this._shownPicture) {
       const image = el("img", { alt: "", src: wanted });
       image.decode().then(() => this._picture.replaceChildren(image), () => {});
@@ -104,8 +104,10 @@ export class SeriesCard {
     try {
       await postJson(`api/cases/${encodeURIComponent(id)}/retry`);
       this._answer.replaceChildren(el("p", { class: "hint", text: t("live.retry_asked") }));
+      announce(t("live.retry_asked"));
     } catch (reason) {
       this._answer.replaceChildren(errorMessage(reason));
+      announce(explain(reason).text, "assertive");
       button.disabled = false;
     }
   }
