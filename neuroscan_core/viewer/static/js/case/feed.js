@@ -29,6 +29,7 @@ export class CaseFeed extends EventTarget {
     this.layers = /** @type {Map<string, Layer>} */ (new Map());
     this.stack = arrange({ positions_mm: [], orientation: [1, 0, 0, 0, 1, 0], spacing_mm: [1, 1] });
     this.stackVersion = 0;
+    this.epoch = 0; // answers to what was asked in an earlier one are thrown away
     this.wanted = -1; // arrival number that should come first
     this._wantedLayers = new Set();
     this._asked = new Set();
@@ -59,6 +60,11 @@ export class CaseFeed extends EventTarget {
 
   get isClosed() {
     return this._abort.signal.aborted;
+  }
+
+  /** Whether there is anything to draw: slices with a size. */
+  get hasGrid() {
+    return this.stack.count > 0 && this.size > 0;
   }
 
   /** Pixels of a slice. */
@@ -92,7 +98,7 @@ export class CaseFeed extends EventTarget {
   layer(sid) {
     let layer = this.layers.get(sid);
     if (!layer) {
-      layer = { masks: [], changes: [], revision: 0, probabilities: null };
+      layer = { masks: [], changes: [], revision: -1, probabilities: null };
       this.layers.set(sid, layer);
     }
     return layer;
@@ -152,11 +158,14 @@ export class CaseFeed extends EventTarget {
     const meta = await getJson(this.path, this._options);
     const before = this.meta;
     this.meta = meta;
-    const isOther = before && (before.rows !== meta.rows || before.columns !== meta.columns || meta.num_slices < before.num_slices);
+    const isOther = before && (before.rows !== meta.rows || before.columns !== meta.columns
+      || meta.num_slices < before.num_slices || (before.pixels_revision ?? 0) !== (meta.pixels_revision ?? 0));
     if (isOther) {
       this._forget();
     }
-    if (!before || isOther || before.positions_mm.length !== meta.positions_mm.length || before.slice_spacing_mm !== meta.slice_spacing_mm) {
+    const hasMoved = !before || isOther || before.positions_mm.length !== meta.positions_mm.length
+      || before.slice_spacing_mm !== meta.slice_spacing_mm;
+    if (hasMoved && meta.positions_mm.length > 0) {
       this.stack = arrange(meta);
       this.stackVersion += 1;
     }
@@ -165,11 +174,12 @@ export class CaseFeed extends EventTarget {
     this._updateLayers();
   }
 
-  /** The server made this case anew (it was restarted): nothing that was read before holds. */
+  /** The server made this case anew, or stores its voxels on another scale: nothing that was read before holds. */
   _forget() {
     this.slices = [];
     this.numLoaded = 0;
     this.newest = -1;
+    this.epoch += 1;
     this.layers.clear();
     this._asked.clear();
   }
@@ -218,9 +228,9 @@ export class CaseFeed extends EventTarget {
     const range = Array.from({ length: count }, (_, n) => from + n);
     range.forEach((n) => this._asked.add(n));
     try {
-      const size = this.size;
-      const loaded = readSlices(await getBuffer(`${this.path}/slices?from=${from}&count=${count}`, this._options), size);
-      if (size !== this.size) {
+      const epoch = this.epoch;
+      const loaded = readSlices(await getBuffer(`${this.path}/slices?from=${from}&count=${count}`, this._options), this.size);
+      if (epoch !== this.epoch) {
         return;
       }
       if (loaded.length === 0) {

@@ -30,7 +30,11 @@ export class ViewState extends EventTarget {
     this.follow = false;
     this.places = Object.fromEntries(PLANES.map((name) => [name, { zoom: 1, x: 0, y: 0 }]));
     this.measurements = /** @type {{id: number, plane: string, a: number[], b: number[]}[]} */ ([]);
-    this.diameter = /** @type {null|{arrival: number, long: number[], short: number[]}} */ (null);
+    this.draft = /** @type {null|{plane: string, a: number[], b: number[]}} */ (null); // a measurement being made
+    this.diameter = /** @type {null|{arrival: number, long: number[], short: number[], long_mm: number|null,
+      short_mm: number|null}} */ (null);
+    this.layoutBefore = /** @type {string|null} */ (null);
+    this.stackVersionSeen = -1;
     this.grid = /** @type {any} */ (null);
     this.planes = /** @type {any} */ (null);
     this._stack = /** @type {any} */ (null);
@@ -50,16 +54,17 @@ export class ViewState extends EventTarget {
     }
     this._stack = stack;
     this.grid = gridOf(meta, stack);
-    this.planes = meta.frame_of_reference === false && stack.count <= 1
+    this.planes = meta.has_millimetres === false && stack.count <= 1
       ? { axial: { ...storedPlane(this.grid), name: "axial" } }
       : planesOf(this.grid);
     this.cursor = /** @type {any} */ (this.cursor.map((at, axis) => clamp(Math.round(at), 0, Math.max(this.grid.counts[axis] - 1, 0))));
     this.changed("grid", "cursor");
   }
 
-  /** Whether the picture is a single one, or one without a place in the patient. */
+  /** Whether there is one picture and none will follow. */
   get isFlat() {
-    return (this.feed.meta?.num_expected ?? this.feed.meta?.num_slices ?? 0) <= 1 && (this.feed.stack.count <= 1);
+    const { meta, stack } = this.feed;
+    return stack.count <= 1 && meta.state !== "receiving" && (meta.num_expected ?? 1) <= 1;
   }
 
   get native() {
@@ -149,6 +154,17 @@ export class ViewState extends EventTarget {
     hidden[isVisible ? "delete" : "add"](value);
     this.hidden.set(sid, hidden);
     this.changed("overlay");
+  }
+
+  /** Keep a measurement. @param {{plane: string, a: number[], b: number[]}} measurement */
+  addMeasurement(measurement) {
+    this._number = (this._number ?? 0) + 1;
+    this.set({ measurements: [...this.measurements, { id: this._number, ...measurement }], draft: null });
+  }
+
+  /** @param {number} [id] the newest where none is named */
+  removeMeasurement(id = this.measurements.at(-1)?.id) {
+    this.set({ measurements: this.measurements.filter((one) => one.id !== id) });
   }
 
   /** Back to the whole picture. @param {string[]} [planes] */

@@ -1,0 +1,36 @@
+/** Pictures of what is seen, as PNG files. The name has no identity of a patient. */
+
+import { t } from "../i18n.js";
+
+const GAP = 4;
+const NOTE_HEIGHT = 22;
+
+/**
+ * Save the shown planes, as they lie on the page, as one picture.
+ * @param {import("./viewport.js").Viewport[]} views
+ */
+export async function savePicture(views) {
+  const boxes = views.map((view) => ({ view, box: view.canvas.getBoundingClientRect() })).filter(({ box }) => box.width > 0);
+  const left = Math.min(...boxes.map(({ box }) => box.left));
+  const top = Math.min(...boxes.map(({ box }) => box.top));
+  const ratio = views[0].size.ratio;
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.round((Math.max(...boxes.map(({ box }) => box.right)) - left + 2 * GAP) * ratio);
+  canvas.height = Math.round((Math.max(...boxes.map(({ box }) => box.bottom)) - top + 2 * GAP + NOTE_HEIGHT) * ratio);
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.fillStyle = "#000000";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  for (const { view, box } of boxes) {
+    context.drawImage(view.snapshot(), (box.left - left + GAP) * ratio, (box.top - top + GAP) * ratio);
+  }
+  context.fillStyle = "#d8e0e8";
+  context.font = `${12 * ratio}px system-ui, sans-serif`;
+  context.fillText(t("case.picture_note"), GAP * ratio, canvas.height - 7 * ratio);
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const url = URL.createObjectURL(/** @type {Blob} */ (blob));
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = `neuroscan-${views[0].state.feed.caseId.slice(0, 9)}.png`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

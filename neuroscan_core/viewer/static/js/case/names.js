@@ -1,0 +1,24 @@
+/** Names of planes, tools and states in the language of the page. */
+
+import { t } from "../i18n.js";
+
+/** @param {string} plane */
+export function planeName(plane) {
+  const names = { axial: t("case.plane.axial"), sagittal: t("case.plane.sagittal"), coronal: t("case.plane.coronal") };
+  return names[/** @type {keyof typeof names} */ (plane)] ?? plane;
+}
+
+/** @param {string} tool */
+export function toolName(tool) {
+  const names = {
+    crosshair: t("case.tool.crosshair"), window: t("case.tool.window"), pan: t("case.tool.pan"), zoom: t("case.tool.zoom"),
+    measure: t("case.tool.measure"),
+  };
+  return names[/** @type {keyof typeof names} */ (tool)] ?? tool;
+}
+
+/** A segmentation in one line. @param {any} segmentation */
+export function segmentationName(segmentation) {
+  const state = segmentation.state === "streaming" ? t("case.segmentation.streaming") : t("case.segmentation.final");
+  return t("case.segmentation.name", { model: segmentation.model, version: segmentation.version ?? "", state });
+}

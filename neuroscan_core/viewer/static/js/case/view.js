@@ -1,0 +1,277 @@
+/** The case view: puts together data, pictures, tools and panels of one case. */
+
+import { announce, el } from "../dom.js";
+import { t } from "../i18n.js";
+import { errorMessage, explain, message, ProgressBar } from "../parts.js";
+import { openHelp } from "../dialogs.js";
+import { commandsOf } from "./commands.js";
+import { ComparePanel } from "./compare-panel.js";
+import { DisplayPanel } from "./display-panel.js";
+import { CaseFeed } from "./feed.js";
+import { FilesPanel, MeasurementsPanel } from "./files-panel.js";
+import { InfoPanel } from "./info-panel.js";
+import { listenToCaseKeys, shortcuts } from "./keys.js";
+import { ModelsPanel } from "./models-panel.js";
+import { Readout } from "./readout.js";
+import { RegionsPanel } from "./regions-panel.js";
+import { Stage } from "./stage.js";
+import { ViewState } from "./state.js";
+import { isGrowing, Toolbar } from "./toolbar.js";
+
+/**
+ * Open a case.
+ * @param {HTMLElement} container
+ * @param {string} caseId
+ * @param {import("../main.js").Context} context
+ * @returns {Promise<{close: () => void}>}
+ * @throws {import("../api.js").ApiError} where the case cannot be read
+ */
+export async function openCase(container, caseId, context) {
+  performance.clearMarks("neuroscan:first-picture");
+  const view = new CaseView(container, caseId, context);
+  try {
+    await view.start();
+  } catch (reason) {
+    view.close();
+    throw reason;
+  }
+  return view;
+}
+
+class CaseView {
+  constructor(container, caseId, context) {
+    this.container = container;
+    this.context = context;
+    this.feed = new CaseFeed(caseId);
+    this.state = new ViewState(this.feed);
+    this.hasChosen = false; // a person chose a slice, or there was one to begin with
+    this._closers = [() => this.feed.close(), () => this.state.close()];
+    this._isBuilt = false;
+    this._failure = /** @type {any} */ (null);
+  }
+
+  async start() {
+    const { feed, state, context } = this;
+    context.fill?.(true);
+    context.setShortcuts?.(shortcuts());
+    feed.addEventListener("meta", () => this._meta());
+    feed.addEventListener("slices", (event) => this._slices(/** @type {CustomEvent} */ (event).detail));
+    feed.addEventListener("masks", () => this._masks());
+    feed.addEventListener("probabilities", () => state.changed("probabilities", "overlay"));
+    feed.addEventListener("connection", (event) => this._connection(/** @type {CustomEvent} */ (event).detail));
+    feed.addEventListener("failed", (event) => this._fail(/** @type {CustomEvent} */ (event).detail));
+    state.addEventListener("change", (event) => this._draw(/** @type {CustomEvent} */ (event).detail.changes));
+    await feed.start();
+  }
+
+  close() {
+    this._closers.reverse().forEach((close) => close());
+    this._closers = [];
+    this.context.fill?.(false);
+    this.context.setShortcuts?.([]);
+    this.container.replaceChildren();
+  }
+
+  // ------------------------------------------------------------------------------------------------------ what comes
+
+  _meta() {
+    const { feed, state } = this;
+    const { meta } = feed;
+    this._failure = null;
+    if (!this._isBuilt) {
+      this._build();
+    }
+    this.context.setTitle?.(t("case.page_title", { modality: meta.modality || t("case.title") }));
+    if (!feed.hasGrid) {
+      state.changed("meta");
+      return;
+    }
+    const isFirst = !state.grid;
+    if (isFirst) {
+      state.mainPlane = state.active = "axial";
+      state.follow = isGrowing(feed);
+      state.window = { ...meta.window };
+    }
+    if (state.stackVersionSeen !== feed.stackVersion) {
+      state.stackVersionSeen = feed.stackVersion;
+      state.updateGrid();
+    }
+    if (isFirst) {
+      state.mainPlane = state.active = state.native;
+      this._goToStart();
+    }
+    if (state.preset === "auto") {
+      state.window = { ...meta.window };
+    }
+    if (state.follow && !isGrowing(feed)) {
+      state.follow = false;
+      this.commands.jump(); // the series is whole: what matters is the tumour
+    }
+    this._chooseSegmentation();
+    state.changed("meta");
+  }
+
+  _goToStart() {
+    const { feed, state } = this;
+    const { meta, stack } = feed;
+    const known = meta.segmentations.flatMap((/** @type {any} */ one) => [...(one.composites ?? []), ...one.labels])
+      .find((/** @type {any} */ region) => typeof region.slice === "number");
+    const arrival = state.follow ? meta.num_slices - 1 : known?.slice ?? stack.order[stack.count >> 1];
+    state.cursor = [meta.columns >> 1, meta.rows >> 1, Math.max(stack.slots[arrival] ?? 0, 0)];
+    this.hasChosen = Boolean(known);
+    feed.wanted = arrival;
+  }
+
+  _chooseSegmentation() {
+    const { state, feed } = this;
+    const { segmentations } = feed.meta;
+    if (!state.first || !state.segmentation(state.first)) {
+      // Of several versions by one model the last counts.
+      state.first = segmentations.filter((/** @type {any} */ one) => one.model === segmentations[0].model).at(-1)?.id ?? null;
+      state.changed("first");
+    }
+    feed.wantLayers([state.first, state.compare === "off" ? null : state.second]);
+  }
+
+  _slices(arrivals) {
+    const { feed, state } = this;
+    if (state.follow) {
+      const place = feed.stack.slots[feed.newest];
+      if (place >= 0 && state.cursor[2] !== place) {
+        state.cursor[2] = place;
+        state.changed("cursor");
+      }
+    }
+    state.changed("slices");
+    if (arrivals.length > 0 && performance.getEntriesByName("neuroscan:first-picture").length === 0) {
+      this._draw(new Set(["slices", "cursor", "grid"]));
+      performance.mark("neuroscan:first-picture");
+    }
+  }
+
+  _masks() {
+    if (!this.hasChosen && this.feed.isComplete && !isGrowing(this.feed)) {
+      this.hasChosen = true;
+      this.commands.jump({ isQuiet: true });
+    }
+    this.state.changed("masks");
+  }
+
+  _connection(state) {
+    this.offline.hidden = state !== "lost";
+  }
+
+  _fail(reason) {
+    this._failure = reason;
+    this.state.changed("failure");
+    announce(explain(reason).text, "assertive");
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- drawing
+
+  _build() {
+    const { state } = this;
+    this._isBuilt = true;
+    this.commands = commandsOf(this);
+    this.readout = new Readout(state);
+    this.stage = new Stage(state, this.commands, (voxel) => this.readout.setHover(voxel));
+    this.toolbar = new Toolbar(state, this.commands);
+    this.compare = new ComparePanel(state);
+    this.panels = [new RegionsPanel(state, this.commands), new DisplayPanel(state, this.commands), this.compare,
+      new MeasurementsPanel(state), new ModelsPanel(state, this.commands), new FilesPanel(state, this.commands)];
+    this.info = new InfoPanel(state);
+    this.progress = new ProgressBar(t("case.progress.slices"));
+    this.offline = el("p", { class: "case-offline", role: "status", hidden: true, text: t("case.offline") });
+    this.notices = el("div", { class: "case-notices" });
+    this.empty = el("div", { class: "empty case-nothing", hidden: true }, el("p"));
+    this.heading = el("h1", { class: "case-title" });
+    this.side = el("aside", { class: "case-side", id: "case-side", "aria-label": t("case.panels") },
+      [...this.panels, this.info].map((panel) => panel.root));
+    this.root = el("section", { class: "case", "aria-label": t("case.title") },
+      el("header", { class: "case-head" }, this.heading, this.info.identity, this.progress.root, this.offline),
+      this.toolbar.root, this.notices, el("div", { class: "case-body" }, this.stage.root, this.empty, this.side), this.readout.root);
+    this.container.replaceChildren(this.root);
+    this._closers.push(() => this.stage.close(), () => this.readout.close(), () => this.compare.close(), () => this.info.close(), listenToCaseKeys(state, this.commands));
+  }
+
+  _draw(changes) {
+    const { state, feed } = this;
+    if (!this._isBuilt || feed.isClosed) {
+      return;
+    }
+    this.stage.root.hidden = this.toolbar.root.hidden = this.readout.root.hidden = !state.grid;
+    this.empty.hidden = Boolean(state.grid);
+    if (state.grid) {
+      this._drawPictures(changes);
+    }
+    const isOnlyMoving = [...changes].every((name) => ["cursor", "follow", "places", "draft", "active", "slices"].includes(name));
+    if (!isOnlyMoving || (changes.has("slices") && this.feed.isComplete)) {
+      this._drawPanels(changes);
+    } else if (changes.has("follow") || changes.has("slices")) {
+      this.toolbar.update();
+      this._drawProgress();
+    }
+  }
+
+  _drawPictures(changes) {
+    if (["meta", "grid", "layout", "mainPlane", "compare", "second"].some((name) => changes.has(name))) {
+      this.stage.arrange();
+    }
+    this.stage.draw();
+    this.readout.update(changes.has("cursor"));
+    if (changes.has("cursor")) {
+      this.stage.solid.cursorMoved();
+    }
+  }
+
+  _drawPanels(changes) {
+    const { state, feed } = this;
+    if (changes.has("first") || changes.has("second") || changes.has("compare")) {
+      feed.wantLayers([state.first, state.compare === "off" ? null : state.second]);
+    }
+    if (state.showProbability && state.first) {
+      feed.loadProbabilities(state.first);
+    }
+    this.info.update();
+    this._drawProgress();
+    this._drawNotices();
+    if (state.grid) {
+      this.toolbar.update();
+      this.panels.forEach((panel) => panel.update());
+      this.stage.solid.update();
+    }
+    this.side.hidden = !state.grid;
+    this.heading.textContent = feed.meta.title || feed.meta.description || t("case.title");
+    /** @type {HTMLElement} */ (this.empty.firstChild).textContent = isGrowing(feed) || feed.meta.state === "waiting" ? t("case.nothing_yet") : t("case.nothing");
+  }
+
+  _drawProgress() {
+    const { meta, numLoaded } = this.feed;
+    const growing = isGrowing(this.feed);
+    const total = meta.num_expected ?? (growing ? null : meta.num_slices);
+    this.progress.root.hidden = !growing && this.feed.isComplete;
+    const text = growing ? t("case.progress.arriving", { n: meta.num_slices }) : t("case.progress.loading", { done: numLoaded, total: meta.num_slices });
+    const shown = growing && total ? t("case.progress.of", { done: meta.num_slices, total }) : text;
+    this.progress.set(growing ? meta.num_slices : numLoaded, total, shown);
+  }
+
+  _drawNotices() {
+    const { meta } = this.feed;
+    const key = JSON.stringify([meta.reason, meta.remedy, meta.warnings, this._failure && String(this._failure), this.feed.stack.is_regular]);
+    if (this.notices.dataset.key === key) {
+      return;
+    }
+    this.notices.dataset.key = key;
+    const isIrregular = !this.feed.stack.is_regular && this.feed.hasGrid;
+    this.notices.replaceChildren(...[
+      meta.reason && message("bad", meta.reason, { detail: meta.remedy ?? "" }),
+      isIrregular && message("warn", t("case.irregular")),
+      ...(meta.warnings ?? []).map((/** @type {string} */ text) => message("warn", text)),
+      this._failure && errorMessage(this._failure),
+    ].filter(Boolean));
+  }
+
+  help() {
+    openHelp();
+  }
+}
