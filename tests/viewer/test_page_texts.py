@@ -21,7 +21,8 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 def scripts() -> dict[str, str]:
     return {
-        str(path.relative_to(STATIC)): path.read_text(encoding="utf-8") for path in sorted((STATIC / "js").rglob("*.js"))
+        str(path.relative_to(STATIC)): path.read_text(encoding="utf-8")
+        for path in sorted((STATIC / "js").rglob("*.js"))
     }
 
 
@@ -37,8 +38,10 @@ def flatten(texts: dict[str, Any], prefix: str = "") -> dict[str, str | dict[str
 
 
 def is_plural(value: Any) -> bool:
-    return isinstance(value, dict) and "other" in value and all(
-        name in PLURAL_FORMS and isinstance(text, str) for name, text in value.items()
+    return (
+        isinstance(value, dict)
+        and "other" in value
+        and all(name in PLURAL_FORMS and isinstance(text, str) for name, text in value.items())
     )
 
 

@@ -21,7 +21,7 @@ function addAll(node, children) {
 }
 
 /**
- * Make an element: el("button", {class: "button", onClick: save, "aria-label": "Save"}, icon("save"), "Save").
+ * Make an element: el("button", {class: "button", onClick: load}, icon("download"), "Download").
  * `style` is an object of CSS properties (the content security policy forbids style attributes).
  * @param {string} tag
  * @param {Object} [props] attributes, listeners (onClick), text, dataset, style
