@@ -65,11 +65,11 @@ def retry(journal: Journal, selector: str, *, now_s: float) -> Retried:
         Destination, series UID, SOP Instance UID, or ``all``.
     """
     failed = [row for row in journal.all_series([SeriesState.FAILED]) if selector in (ALL, row.series_uid)]
-    num_series = sum(_segment_again(journal, row, now_s) for row in failed)
+    num_series = sum(segment_again(journal, row, now_s) for row in failed)
     return Retried(revive(journal, selector, now_s), num_series)
 
 
-def _segment_again(journal: Journal, series: SeriesRecord, now_s: float) -> bool:
+def segment_again(journal: Journal, series: SeriesRecord, now_s: float) -> bool:
     """Say once more that the series is complete: whoever owes a result for it hears a new event."""
     kinds = (SeriesCompleted.__name__, StudyReady.__name__)
     completions = [event for event in journal.events(series.series_uid) if event.kind in kinds]

@@ -36,6 +36,7 @@ from dicom_gateway.journal import (
 from dicom_gateway.reading import open_object, read_header, slices_of
 from dicom_gateway.results import CompanionSeries, ResultWriter, SourceHeaders
 from dicom_gateway.rules import RuleSet, check_kinds
+from dicom_gateway.series_details import SeriesDesk
 from dicom_gateway.study.desk import StudyDesk
 from neuroscan_core import crashpoints
 from neuroscan_core.config import NodeConfig, SegFormat
@@ -127,6 +128,7 @@ class Gateway:
         self._delivery = Delivery(
             config, self._journal, self._arrivals.announce, clock=clock, registry=self.registry, random=random.Random()
         )
+        self._series_desk = SeriesDesk(self._journal, self._assembler, self._desk, self._delivery, clock=clock)
         self._retention = Retention(config, self._journal, clock=clock)
         self._inquiries = Inquiries(
             self._journal, config.results_dir, {name: bundle.card for name, bundle in self._bundles.items()},
@@ -182,6 +184,7 @@ class Gateway:
             (SubmitFailure, self._accept_failure),
             (GetGatewayHealth, lambda _: self.health()),
             *self._inquiries.handlers(),
+            *self._series_desk.handlers(),
         ):
             self._serving.enter_context(self._bus.serve(request_type, handler))  # type: ignore[arg-type]
         self._delivery.start()

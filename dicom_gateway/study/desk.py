@@ -109,6 +109,11 @@ class StudyDesk:
         if self._studies and (record := self._journal.study_series(series_uid)) is not None:
             self._mark(record.study_uid)
 
+    def look_again(self, row: SeriesRecord) -> None:
+        """Judge a study that was given up again."""
+        self._journal.advance(row.series_uid, [SeriesState.REJECTED], SeriesState.WAITING)
+        self._mark(row.study_uid)
+
     def tick(self, now_s: float) -> None:
         """Look at the studies that changed, or that were silent long enough; call a few times a second."""
         with self._lock:

@@ -337,7 +337,102 @@ class GetProbabilities(Request[Probabilities]):
     series_instance_uid: str
 
 
+@dataclass(frozen=True)
+class DeliveryProgress:
+    """A result on its way to a destination.
+
+    Parameters
+    ----------
+    modality : str
+        ``SEG``, ``SR`` or ``OT``.
+    state : str
+        ``queued``, ``delivered``, ``committed`` or ``dead-letter``.
+    num_attempts : int
+        That failed so far.
+    message : str
+        Why the last one failed; empty once it is delivered.
+    delay_s : float
+        From the last image of the series to the acknowledgement; 0 before that.
+    """
+
+    sop_instance_uid: str
+    modality: str
+    destination: str
+    state: str
+    num_attempts: int = 0
+    message: str = ""
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class SeriesDetail:
+    """What people want to know of a series beside its `SeriesProgress`.
+
+    Parameters
+    ----------
+    rule : str
+        Rule of the configuration that decided about it; for a study, its name.
+    num_expected : int or None
+        Slices that the header announces, or that it has once it is complete.
+    remedy : str
+        What to do about a rejection.
+    is_retryable : bool
+        Whether `RetrySeries` would do something.
+    deliveries : tuple of DeliveryProgress
+        Of its newest results.
+    """
+
+    series_instance_uid: str
+    rule: str = ""
+    num_expected: int | None = None
+    remedy: str = ""
+    is_retryable: bool = False
+    deliveries: tuple[DeliveryProgress, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesDetails(Reply):
+    """Details of series, newest first."""
+
+    series: tuple[SeriesDetail, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class DescribeSeries(Request[SeriesDetails]):
+    """Ask the gateway for details of its newest series."""
+
+    reply_type: ClassVar[type[Reply]] = SeriesDetails
+
+    limit: int = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Retried(Reply):
+    """What was set going again.
+
+    Parameters
+    ----------
+    is_judged_again : bool
+        The series begins anew, by the rules and the policy of today; its end is told by events.
+    num_deliveries : int
+        Results that are due now.
+    """
+
+    is_judged_again: bool
+    num_deliveries: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class RetrySeries(Request[Retried]):
+    """Ask the gateway to judge a rejected or failed series again, or to deliver what it gave up."""
+
+    reply_type: ClassVar[type[Reply]] = Retried
+
+    series_instance_uid: str
+
+
 REQUEST_TYPES: tuple[type[Request[Reply]], ...] = (
     ReplaySeries, ListSeries, SubmitSegmentation, SubmitFailure, ReplayMasks, GetGatewayHealth, GetSegmenterHealth,
     ListResults, GetResultObject, GetSegmentation, GetIdentity, GetProbabilities,
+    DescribeSeries, RetrySeries,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from neuroscan_core.domain.events import (
     SeriesRejected,
     SliceReceived,
 )
+from neuroscan_core.domain.requests import DeliveryProgress, SeriesDetail
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.viewer.case_ids import series_case_id
 from neuroscan_core.viewer.picture import grey_levels
@@ -37,6 +38,10 @@ MAX_EARLY_MASKS = 64  # masks and slices come from two processes, so that a mask
 ENDED_STATES = frozenset(
     {"delivered", "committed", "purged", "rejected", "failed", "dead-letter", "ignored", "collected"}
 )
+
+
+RETRYABLE_STATES = frozenset({"rejected", "failed", "dead-letter"})
+THERE = frozenset({"delivered", "committed"})  # states of deliveries
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +77,10 @@ class _Series:
     seen: set[FrameKey] = field(default_factory=set)
     masks: dict[FrameKey, int] = field(default_factory=dict)
     latencies_ms: list[float] = field(default_factory=list)
-    deliveries: dict[tuple[str, str], ResultDelivered] = field(default_factory=dict)
+    rule: str = ""
+    rank: int = 0
+    is_retryable: bool = False
+    deliveries: dict[tuple[str, str], DeliveryProgress] = field(default_factory=dict)
     held: OrderedDict[FrameKey, npt.NDArray[np.uint8]] = field(default_factory=OrderedDict)
     held_bytes: int = 0
     early_masks: dict[FrameKey, npt.NDArray[np.uint8]] = field(default_factory=dict)
@@ -130,8 +138,23 @@ class Board:
         deliveries = self._of(event.series_instance_uid).deliveries
         key = (event.modality, event.destination)
         stored = deliveries.get(key)
-        is_commitment = event.is_committed and stored is not None and stored.sop_instance_uid == event.sop_instance_uid
-        deliveries[key] = replace(stored, is_committed=True) if stored is not None and is_commitment else event
+        is_same = stored is not None and stored.state in THERE and stored.sop_instance_uid == event.sop_instance_uid
+        deliveries[key] = DeliveryProgress(
+            event.sop_instance_uid,
+            event.modality,
+            event.destination,
+            "committed" if event.is_committed else "delivered",
+            delay_s=stored.delay_s if stored is not None and event.is_committed and is_same else event.delay_s,
+        )
+
+    def describe(self, details: tuple[SeriesDetail, ...]) -> None:
+        """Take in what the gateway knows of series beside their state."""
+        with self._lock:
+            for detail in details:
+                series = self._series.get(detail.series_instance_uid)
+                if series is not None:
+                    _describe(series, detail)
+            self._revision += 1
 
     def merge(self, progress: tuple[SeriesProgress, ...]) -> None:
         """Take in the gateway's list, which is newest first; it is right where it differs."""
@@ -173,6 +196,9 @@ class Board:
         series.state, series.version = progress.state, progress.version
         series.model, series.modality = progress.model or series.model, progress.modality or series.modality
         series.description = progress.description or series.description
+        series.rank = progress.priority
+        if progress.is_open and not (progress.message or progress.reason):
+            series.reason = series.remedy = ""
         series.reason = series.reason or progress.message or progress.reason
         series.opened_at_s = progress.opened_at_s or series.opened_at_s
         series.num_slices = max(series.num_slices, progress.num_slices)
@@ -183,6 +209,9 @@ class Board:
 
     def _apply_gateway(self, series: _Series, event: SeriesEvent) -> None:
         if isinstance(event, SeriesOpened):
+            if event.sequence > 0:
+                _begin_anew(series)
+            series.rank = event.priority
             series.model, series.modality, series.description = event.model, event.modality, event.description
             series.num_expected, series.opened_at_s = event.num_expected, event.opened_at_s
         elif isinstance(event, SliceReceived):
@@ -225,6 +254,22 @@ class Board:
             series.early_masks[mask.key] = mask.labels_ji
 
 
+def _begin_anew(series: _Series) -> None:
+    """The series is judged again: what was said of it, and its slices, count no more."""
+    series.state, series.reason, series.remedy, series.is_retryable = "receiving", "", "", False
+    series.seen.clear()
+    series.num_slices, series.volume_ml = 0, None
+
+
+def _describe(series: _Series, detail: SeriesDetail) -> None:
+    series.rule, series.is_retryable = detail.rule, detail.is_retryable
+    series.num_expected = detail.num_expected if detail.num_expected is not None else series.num_expected
+    series.deliveries = {(one.modality, one.destination): one for one in detail.deliveries}
+    series.remedy = detail.remedy or series.remedy
+    if series.remedy and series.reason != series.remedy:  # the journal keeps both as one sentence
+        series.reason = series.reason.removesuffix(series.remedy).rstrip()
+
+
 def _draw(series: _Series, pixels_ji: npt.NDArray[np.uint8], labels_ji: npt.NDArray[np.uint8]) -> None:
     """Show this slice if no slice with a larger mask was shown before."""
     area = int(np.count_nonzero(labels_ji))
@@ -252,15 +297,22 @@ def _as_json(series: _Series) -> dict[str, Any]:
         "volume_ml": series.volume_ml,
         "reason": series.reason,
         "remedy": series.remedy,
+        "rule": series.rule,
+        "priority": series.rank,
+        "can_retry": series.is_retryable or series.state in RETRYABLE_STATES,
         "overlay_number": series.overlay_number,
+        "picture": f"api/cases/{series.case_id}/overlay.png" if series.overlay is not None else "",
         "deliveries": [
             {
-                "modality": delivered.modality,
-                "destination": delivered.destination,
-                "is_committed": delivered.is_committed,
-                "delay_s": delivered.delay_s,
-                "sop_instance_uid": delivered.sop_instance_uid,
+                "modality": one.modality,
+                "destination": one.destination,
+                "state": "retrying" if one.state == "queued" and one.num_attempts else one.state,
+                "is_committed": one.state == "committed",
+                "num_attempts": one.num_attempts,
+                "error": one.message,
+                "delay_s": one.delay_s,
+                "sop_instance_uid": one.sop_instance_uid,
             }
-            for _, delivered in sorted(series.deliveries.items())
+            for _, one in sorted(series.deliveries.items())
         ],
     }

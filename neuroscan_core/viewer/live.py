@@ -12,8 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from neuroscan_core.domain.errors import WebProblem
+from neuroscan_core.domain.requests import RetrySeries
+from neuroscan_core.ports import MessageBus
 from neuroscan_core.viewer.board import Board
 from neuroscan_core.viewer.picture import encode_png, overlay_picture
+
+RETRY_TIMEOUT_S = 5.0
 
 
 class BoardTopic:
@@ -39,11 +43,13 @@ class BoardTopic:
         now = {case: text for case, (text, _) in self._entries.items()}
         if now == seen:
             return now, ()
-        return now, (("board", [entry for _, entry in self._entries.values()]),)
+        if seen is None or list(seen) != list(now):
+            return now, (("board", [entry for _, entry in self._entries.values()]),)
+        return now, (("series", [entry for case, (text, entry) in self._entries.items() if text != seen[case]]),)
 
 
-def live_routes(board: Board) -> list[BaseRoute]:
-    """Routes of the list."""
+def live_routes(board: Board, bus: MessageBus) -> list[BaseRoute]:
+    """Routes of the list; what a person wants to have tried again is asked of the gateway by `bus`."""
 
     def series(_: Request) -> Response:
         return JSONResponse(board.snapshot())
@@ -54,4 +60,15 @@ def live_routes(board: Board) -> list[BaseRoute]:
             raise WebProblem(HTTPStatus.NOT_FOUND, "There is no picture of this series (yet).")
         return Response(encode_png(overlay_picture(found.pixels_ji, found.labels_ji)), media_type="image/png")
 
-    return [Route("/api/series", series), Route("/api/cases/{case}/overlay.png", overlay)]
+    def retry(request: Request) -> Response:
+        uid = board.series_of(request.path_params["case"])
+        if uid is None:
+            raise WebProblem(HTTPStatus.NOT_FOUND, "This series is not on the list.", remedy="Load the page again.")
+        retried = bus.request(RetrySeries(uid), timeout_s=RETRY_TIMEOUT_S)
+        return JSONResponse({"is_judged_again": retried.is_judged_again, "num_deliveries": retried.num_deliveries})
+
+    return [
+        Route("/api/series", series),
+        Route("/api/cases/{case}/overlay.png", overlay),
+        Route("/api/cases/{case}/retry", retry, methods=["POST"]),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -27,11 +28,18 @@ from neuroscan_core.domain.events import (
     SeriesRejected,
     SliceReceived,
 )
-from neuroscan_core.domain.requests import GetGatewayHealth, GetSegmenterHealth, Health, ListSeries, Request
+from neuroscan_core.domain.requests import (
+    DescribeSeries,
+    GetGatewayHealth,
+    GetSegmenterHealth,
+    Health,
+    ListSeries,
+    Request,
+)
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 from neuroscan_core.viewer.app import create_app
-from neuroscan_core.viewer.board import Board
+from neuroscan_core.viewer.board import MAX_SERIES, Board
 from neuroscan_core.viewer.live import BoardTopic, live_routes
 from neuroscan_core.viewer.metrics import join_metrics
 from neuroscan_core.viewer.security.guard import Guard
@@ -40,12 +48,14 @@ log = get_logger(__name__)
 
 ASK_TIMEOUT_S = 2.0
 REFRESH_S = 1.0
+DESCRIBE_S = 10.0  # at least so often, since no event tells of an attempt that failed
 MAX_CONNECTIONS = 256
 WAIT_S = 0.5  # how soon the threads notice that the viewer stops
 _WATCHED = (
     SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, GatewayHeartbeat, ResultDelivered, SegmentationReady,
     SegmentationFailed,
 )  # fmt: skip
+_CHANGING_DETAILS = (SeriesOpened, SeriesCompleted, SeriesRejected, ResultDelivered, SegmentationReady)
 _NO_ANSWER = {
     "gateway": "The gateway does not answer: no images can be received. Look at its log, or start `neuroscan gateway`.",
     "segmenter": "The segmenter does not answer: series wait. Look at its log, or start `neuroscan segmenter`.",
@@ -131,6 +141,7 @@ class Viewer:
         self._config, self._bus, self._masks = config, bus, masks
         self._board = Board()
         self._stopping = threading.Event()
+        self._should_describe = threading.Event()
         self.registry = CollectorRegistry()
         self._events_total = Counter("neuroscan_viewer_events", "Events seen", ["type"], registry=self.registry)
         Gauge("neuroscan_viewer_series", "Series on the page", registry=self.registry).set_function(
@@ -138,7 +149,7 @@ class Viewer:
         )
         app = create_app(
             BusStatus(bus, self.registry), Guard(config), uploads=config.uploads, is_stopping=self._stopping.is_set,
-            routes=live_routes(self._board), topics=[BoardTopic(self._board)],
+            routes=live_routes(self._board, bus), topics=[BoardTopic(self._board)],
         )  # fmt: skip
         self._server = uvicorn.Server(_server_config(app, config))
         self._socket = _listen(config.host, config.port)
@@ -194,13 +205,20 @@ class Viewer:
             self._events_total.labels(type(event).__name__).inc()
             try:
                 self._board.apply(event)
+                if isinstance(event, _CHANGING_DETAILS):
+                    self._should_describe.set()
             except Exception:
                 log.exception("an event cannot be shown; the page goes on", type=type(event).__name__)
 
     def _refresh(self) -> None:
+        described_s = -DESCRIBE_S
         while not self._stopping.is_set():
             try:
                 self._board.merge(self._bus.request(ListSeries(), timeout_s=ASK_TIMEOUT_S).series)
+                if self._should_describe.is_set() or time.monotonic() >= described_s + DESCRIBE_S:
+                    self._should_describe.clear()
+                    self._board.describe(self._bus.request(DescribeSeries(MAX_SERIES), timeout_s=ASK_TIMEOUT_S).series)
+                    described_s = time.monotonic()
             except BusError as exc:
                 log.debug("the list of series cannot be had", error=str(exc))
             except Exception:

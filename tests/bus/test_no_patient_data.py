@@ -21,8 +21,9 @@ ALLOWED = re.compile(
     | model | name | sha256 | engine | modality | description | priority | state | reason
     | code | message | remedy | is_\w+ | open_series | open_only | series | opened | slices | completed | rejected
     | masks | destination | segmentation | result | failure | problems | metrics
-    | composites | region | warnings | triage | classes | (slice_)?probabilities | probabilities_kji | value | scheme | meaning
-    | sources | reference | sequence_name | studies | results | progress | object_bytes
+    | composites | region | warnings | triage | classes | (slice_)?probabilities | probabilities_kji | value | scheme
+    | meaning
+    | sources | reference | sequence_name | studies | results | progress | object_bytes | rule | deliveries
     """,
     re.VERBOSE,
 )

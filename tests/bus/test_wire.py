@@ -32,6 +32,8 @@ from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.domain.requests import (
     REQUEST_TYPES,
     Acknowledged,
+    DeliveryProgress,
+    DescribeSeries,
     GetGatewayHealth,
     GetSegmenterHealth,
     Health,
@@ -40,6 +42,10 @@ from neuroscan_core.domain.requests import (
     ReplayedMasks,
     ReplayMasks,
     ReplaySeries,
+    Retried,
+    RetrySeries,
+    SeriesDetail,
+    SeriesDetails,
     SeriesList,
     SubmitFailure,
     SubmitSegmentation,
@@ -71,6 +77,7 @@ SEGMENTATION = Segmentation(
 READY = SegmentationReady("1.2", 2, SEGMENTATION, MODEL)
 FAILED = SegmentationFailed("1.2", 1, "internal-error", "It failed.")
 PROGRESS = SeriesProgress("1.2", "receiving", 7, 5, 0, True, "m", "MR", "FLAIR", "", 12.5, 3)
+DELIVERY = DeliveryProgress("1.2.9", "SEG", "pacs", "dead-letter", 12, "The archive does not answer.", 0.25)
 SOURCES = tuple(StudySource(name, f"1.{n}", n + 1, KEYS, STACK) for n, name in enumerate(("T1", "FLAIR")))
 STUDY = StudyReady("2.25.1", 0, "m", SOURCES, "FLAIR", 3, 5, "judge", ("T1 covers half of it.",))
 MESSAGES: list[wire.Message] = [
@@ -97,6 +104,15 @@ MESSAGES: list[wire.Message] = [
     SeriesList((PROGRESS,)),
     Acknowledged(False),
     Health(False, ("The disk is full.",), "# HELP x\n"),
+    DescribeSeries(7),
+    SeriesDetails(
+        (
+            SeriesDetail("1.2", "FLAIR head", 5, "Send it again.", True, (DELIVERY, DELIVERY)),
+            SeriesDetail("1.3", num_expected=None),
+        )
+    ),
+    RetrySeries("1.2"),
+    Retried(True, 3),
     wire.Failure("DiskFull", "The disk is full.", "Make room."),
 ]
 
