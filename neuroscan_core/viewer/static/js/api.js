@@ -141,7 +141,14 @@ const LONGEST_WAIT_MS = 15000;
  */
 export function openEvents({ case: caseId, board, changed, agents, state }) {
   const path = "api/events" + (caseId ? `?case=${encodeURIComponent(caseId)}` : "");
-  const listeners = { board, case: changed, agents };
+  // `board` brings the whole list, `series` only the entries that changed since.
+  let entries = [];
+  const whole = (list) => board((entries = list));
+  const some = (list) => {
+    const changedOnes = new Map(list.map((entry) => [entry.case, entry]));
+    whole(entries.map((entry) => changedOnes.get(entry.case) ?? entry));
+  };
+  const listeners = { board: board && whole, series: board && some, case: changed, agents };
   let source = null;
   let timer = 0;
   let wait = FIRST_WAIT_MS;
