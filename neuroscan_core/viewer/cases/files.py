@@ -32,7 +32,8 @@ def nifti_bytes(array_kji: npt.NDArray[Any], geometry: StackGeometry, *, descrip
 
     import nibabel
 
-    image = nibabel.Nifti1Image(np.ascontiguousarray(array_kji).T, _LPS_TO_RAS @ geometry.affine_lps)
+    nifti: Any = nibabel  # it has no types
+    image = nifti.Nifti1Image(np.ascontiguousarray(array_kji).T, _LPS_TO_RAS @ geometry.affine_lps)
     image.header.set_xyzt_units(_UNITS)
     image.set_sform(image.affine, code="scanner")
     image.set_qform(image.affine, code="scanner")

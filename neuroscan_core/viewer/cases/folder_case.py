@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,37 +12,15 @@ from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import Volume
 from neuroscan_core.pipeline.surface import SurfacePart, head_surface, label_surfaces
+from neuroscan_core.viewer.cases.cache import Cache
 from neuroscan_core.viewer.cases.case import DIAGNOSIS, Case, Download, MaskUpdate, SliceBlock
 from neuroscan_core.viewer.cases.describe import geometry_entry
 from neuroscan_core.viewer.cases.files import make_download
 from neuroscan_core.viewer.cases.folder import CaseFolder
 
-T = TypeVar("T")
-MAX_CACHED = 8
 _MEDIA_TYPES = {".dcm": "application/dicom", ".gz": "application/gzip", ".nii": "application/octet-stream",
                 ".pdf": "application/pdf", ".png": "image/png", ".json": "application/json",
                 ".html": "text/html; charset=utf-8"}  # fmt: skip
-
-
-class Cache:
-    """A few things that took time to make, each made once however many ask at the same time."""
-
-    def __init__(self, max_entries: int = MAX_CACHED) -> None:
-        self._max_entries = max_entries
-        self._entries: dict[Hashable, Any] = {}
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gave for this key."""
-        with self._lock:
-            if key in self._entries:
-                self._entries[key] = self._entries.pop(key)
-            else:
-                self._entries[key] = make()
-                while len(self._entries) > self._max_entries:
-                    del self._entries[next(iter(self._entries))]
-            found: T = self._entries[key]
-            return found
 
 
 class FolderCase(Case):

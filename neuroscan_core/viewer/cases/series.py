@@ -1,0 +1,449 @@
+"""A series of the node, or the segmentation of a study, as a case: put together of events, however they come.
+
+What the bus brings goes in by `take` and the like; `loader` asks for what is missing. What is told here is what is in
+memory, so nothing but `probabilities` and `download` of objects waits for anybody else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroscan_core.domain.errors import CaseConflict, CaseNotFound, CaseNotReady
+from neuroscan_core.domain.events import (
+    MaskReady,
+    SegmentationFailed,
+    SegmentationReady,
+    SeriesCompleted,
+    SeriesEvent,
+    SeriesOpened,
+    SeriesProgress,
+    SeriesRejected,
+    SliceReceived,
+    StudyReady,
+)
+from neuroscan_core.domain.geometry import StackGeometry
+from neuroscan_core.domain.model_card import ModelCard, ModelKind
+from neuroscan_core.domain.requests import GetProbabilities, GetResultObject, ListResults, StoredResult
+from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
+from neuroscan_core.domain.volume import Volume
+from neuroscan_core.pipeline.surface import SurfacePart, head_surface, label_surfaces
+from neuroscan_core.ports import MessageBus
+from neuroscan_core.viewer.case_ids import series_case_id
+from neuroscan_core.viewer.cases.cache import Cache
+from neuroscan_core.viewer.cases.case import Case, Download, MaskUpdate, SliceBlock
+from neuroscan_core.viewer.cases.describe import SPARE_COLOURS
+from neuroscan_core.viewer.cases.files import make_download
+from neuroscan_core.viewer.cases.masks import FAILED, FINAL, RUNNING, MaskSet, PackedMap
+from neuroscan_core.viewer.cases.series_meta import series_meta
+from neuroscan_core.viewer.cases.slices import SliceStore
+from neuroscan_core.viewer.label_volume import places
+
+ASK_TIMEOUT_S = 10.0
+LEAST_FOR_HEAD = 5  # slices
+HEAD_STEP = 16  # slices after which the head is computed again while it grows
+_OBJECTS = ("SEG", "SR")
+
+
+class SeriesCase(Case):
+    """See `Case`; every method but `take` and its like may be called from any thread, those too.
+
+    Parameters
+    ----------
+    uid : str
+        SeriesInstanceUID, or the UID of a study's segmentation.
+    bus : MessageBus
+    cards : mapping of str to ModelCard
+        Cards of the models by name.
+    next_revision : callable
+        Hands out growing numbers.
+    """
+
+    def __init__(
+        self, uid: str, bus: MessageBus, cards: Mapping[str, ModelCard], next_revision: Callable[[], int]
+    ) -> None:
+        self.uid, self._bus, self.cards, self._next_revision = uid, bus, cards, next_revision
+        self._id = series_case_id(uid)
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self._revision = next_revision()
+        self._cache = Cache()
+        self.progress: SeriesProgress | None = None
+        self.opened: SeriesOpened | None = None
+        self.completed: SeriesCompleted | None = None
+        self.study: StudyReady | None = None
+        self.rejected: SeriesRejected | None = None
+        self.failed: SegmentationFailed | None = None
+        self.is_reopened = False
+        self.slice_store = SliceStore()
+        self.sets: dict[str, MaskSet] = {}
+        self.results: tuple[StoredResult, ...] = ()
+        self.note = ""
+        self._num_added = 0
+
+    # --------------------------------------------------------------------------------------------------- what it is
+
+    @property
+    def id(self) -> str:
+        """See `Case`."""
+        return self._id
+
+    @property
+    def revision(self) -> int:
+        """See `Case`."""
+        return self._revision
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it takes."""
+        with self.lock:
+            return self.slice_store.num_bytes + sum(masks.num_bytes for masks in self.sets.values())
+
+    @property
+    def pixel_uid(self) -> str:
+        """The series that its slices are of: its own UID, but for a study."""
+        return self.study.reference_source.series_instance_uid if self.study else self.uid
+
+    @property
+    def version(self) -> int:
+        """Of the result that is being made, or was made last."""
+        if self.study is not None:
+            return self.study.version
+        last = self.completed.version if self.completed else 0
+        return last + 1 if self.completed is None or self.is_reopened else last
+
+    def bump(self) -> None:
+        """Something that `meta` tells has changed."""
+        with self.lock:
+            self._revision = self._next_revision()
+            self.changed.notify_all()
+
+    # -------------------------------------------------------------------------------------------- what the bus tells
+
+    def take(self, event: SeriesEvent) -> None:
+        """Take in an event of the gateway about this case, in order of their numbers."""
+        with self.lock:
+            if isinstance(event, SliceReceived):
+                self.is_reopened = self.completed is not None
+                self.take_slice(event)
+            elif isinstance(event, SeriesOpened):
+                self.opened = event
+            elif isinstance(event, SeriesCompleted):
+                self.completed, self.is_reopened = event, False
+            elif isinstance(event, SeriesRejected):
+                self.rejected = event
+            elif isinstance(event, StudyReady):
+                self._take_study(event)
+            self.bump()
+
+    def take_slice(self, event: SliceReceived) -> None:
+        """Take in a slice, of this series or of the reference of this study."""
+        with self.lock:
+            if self.slice_store.add(event.key, event.geometry, event.pixels_ji):
+                for masks in self.sets.values():
+                    masks.touch(event.key)
+            self.bump()
+
+    def _take_study(self, event: StudyReady) -> None:
+        source = event.reference_source
+        if self.study is None or self.study.reference_source.manifest != source.manifest:
+            self.slice_store = SliceStore(source.manifest, name=source.series_instance_uid)
+        self.study = event
+        self.completed = SeriesCompleted(
+            self.uid, event.sequence, source.manifest, source.geometry, event.version, "study"
+        )
+
+    def take_mask(self, mask: MaskReady) -> None:
+        """Take in a streamed mask; those that come after the final label map are no news."""
+        with self.lock:
+            masks = self._streaming_set()
+            if masks.state == FINAL:
+                return
+            masks.model = mask.model
+            masks.latencies_ms.append(mask.latency_ms)
+            if masks.put(mask.key, mask.labels_ji):
+                self.bump()
+
+    def _streaming_set(self) -> MaskSet:
+        name, former = f"v{self.version}", self.sets.get(f"v{self.version - 1}")
+        if name not in self.sets:
+            masks = former.copied(name) if former else MaskSet(name, self._next_revision)
+            masks.version = self.version
+            self.sets[name] = masks
+        return self.sets[name]
+
+    def take_result(self, result: SegmentationReady) -> None:
+        """Take in a final label map."""
+        with self.lock:
+            name = f"v{result.version}"
+            masks = self.sets.setdefault(name, MaskSet(name, self._next_revision))
+            masks.version = result.version
+            if masks.state != FINAL:
+                masks.finish(result.segmentation, result.model)
+                self.bump()
+
+    def take_failure(self, failure: SegmentationFailed) -> None:
+        """Take in that there will be no result."""
+        with self.lock:
+            self.failed = failure
+            self.bump()
+
+    def take_progress(self, progress: SeriesProgress) -> None:
+        """Take in what the gateway's list says."""
+        with self.lock:
+            if progress != self.progress:
+                self.progress = progress
+                self.bump()
+
+    def take_results(self, results: tuple[StoredResult, ...]) -> None:
+        """Take in which objects are kept."""
+        with self.lock:
+            if [one.sop_instance_uid for one in results] != [one.sop_instance_uid for one in self.results]:
+                self.results = results
+                self.bump()
+
+    def say(self, note: str) -> None:
+        """What a person must know of what cannot be shown; empty for nothing."""
+        with self.lock:
+            if note != self.note:
+                self.note = note
+                self.bump()
+
+    # ------------------------------------------------------------------------------------------------------- arrays
+
+    def meta(self) -> dict[str, Any]:
+        """See `Case`."""
+        with self.lock:
+            return series_meta(self)
+
+    def slices(self, start: int, count: int) -> SliceBlock:
+        """See `Case`."""
+        with self.lock:
+            return self.slice_store.block(start, count)
+
+    def masks(self, segmentation_id: str, since: int) -> MaskUpdate:
+        """See `Case`."""
+        with self.lock:
+            store = self.slice_store
+            return self.mask_set(segmentation_id).changed(since, store.number_of, store.shape_ji)
+
+    def mask_set(self, segmentation_id: str | None) -> MaskSet:
+        """A segmentation; the newest for None.
+
+        Raises
+        ------
+        CaseNotFound
+        """
+        with self.lock:
+            if segmentation_id is None and self.sets:
+                return max(self.sets.values(), key=lambda masks: masks.version)
+            if segmentation_id not in self.sets:
+                raise CaseNotFound("There is no such segmentation.", remedy="Load the case again.")
+            return self.sets[segmentation_id]
+
+    def has_probabilities(self, masks: MaskSet) -> bool:
+        """Whether `probabilities` will, sooner or later, have some."""
+        card = self.cards.get(masks.model.name) if masks.model else None
+        by_segmenter = card is not None and card.kind is ModelKind.SLICE25D and masks.version == self.version
+        return masks.state == FINAL and (masks.probabilities is not None or (by_segmenter and self.study is None))
+
+    def probabilities(self, segmentation_id: str) -> npt.NDArray[np.uint8]:
+        """See `Case`."""
+        masks = self.mask_set(segmentation_id)
+        with self.lock:
+            packed, may_ask = masks.probabilities, self.has_probabilities(masks)
+        if packed is None:
+            if not may_ask:
+                raise CaseNotFound("There are no probabilities of this segmentation.")
+            packed = self._ask_probabilities(masks)
+        values_kji = packed.values_kji()
+        with self.lock:
+            store = self.slice_store
+            values_nji = np.zeros((len(store), *values_kji.shape[1:]), np.uint8)
+            for key, values_ji in zip(packed.keys, values_kji, strict=True):
+                if key in store.number_of:
+                    values_nji[store.number_of[key]] = values_ji
+        return values_nji
+
+    def _ask_probabilities(self, masks: MaskSet) -> PackedMap:
+        reply = self._bus.request(GetProbabilities(self.uid), timeout_s=ASK_TIMEOUT_S)
+        if reply.state != "ready":
+            raise CaseNotReady("The probabilities are being computed.", progress=reply.progress)
+        if reply.version != masks.version:
+            raise CaseNotFound("There are no probabilities of this version.", remedy="Choose the newest one.")
+        packed = PackedMap.of(reply.keys, reply.probabilities_kji)
+        with self.lock:
+            masks.probabilities = packed
+        return packed
+
+    # ---------------------------------------------------------------------------------------------------- the stack
+
+    def stack(self) -> tuple[StackGeometry, list[int | None]]:
+        """Where the slices lie, and the number of each along the normal, None for gaps.
+
+        Raises
+        ------
+        CaseNotFound
+            There is no slice yet, or they form no stack.
+        """
+        with self.lock:
+            store = self.slice_store
+            if self.completed is not None and not self.is_reopened:
+                return self.completed.geometry, [store.number_of.get(key) for key in self.completed.manifest]
+            hint_mm = self.opened.slice_spacing_mm if self.opened else None
+            placed = places(dict(zip(store.keys, store.geometries, strict=True)), hint_mm)
+            if placed is None:
+                raise CaseNotFound("There are no images that lie in a stack (yet).")
+            geometry, indices = placed
+            order: list[int | None] = [None] * geometry.num_slices
+            for key, k in indices.items():
+                order[k] = store.number_of[key]
+            return geometry, order
+
+    def _labels(self, masks: MaskSet, order: list[int | None]) -> npt.NDArray[np.uint8]:
+        keys = [None if number is None else self.slice_store.keys[number] for number in order]
+        return masks.labels_kji(keys, self.slice_store.shape_ji)
+
+    def surface(self, segmentation_id: str) -> list[SurfacePart]:
+        """See `Case`."""
+        with self.lock:
+            masks = self.mask_set(segmentation_id)
+            geometry, order = self.stack()
+            key = ("surface", segmentation_id, masks.revision)
+
+        def make() -> list[SurfacePart]:
+            with self.lock:
+                labels_kji = self._labels(masks, order)
+            return label_surfaces(labels_kji, geometry)
+
+        return self._cache.get(key, make)
+
+    def head_surface(self) -> list[SurfacePart]:
+        """See `Case`."""
+        with self.lock:
+            if len(self.slice_store) < LEAST_FOR_HEAD:
+                return []
+            geometry, order = self.stack()
+            is_whole = None not in order
+            key = ("head", is_whole, len(self.slice_store) // (1 if is_whole else HEAD_STEP))
+
+        def make() -> list[SurfacePart]:
+            with self.lock:
+                values_kji = self.slice_store.values_kji(order)
+            part = head_surface(values_kji, geometry)
+            return [] if part is None else [part]
+
+        return self._cache.get(key, make)
+
+    # ------------------------------------------------------------------------------------------------ files, models
+
+    def download(self, kind: str, segmentation_id: str | None = None, slice_number: int | None = None) -> Download:
+        """See `Case`."""
+        if kind in _OBJECTS:
+            return self._object(kind, segmentation_id)
+        with self.lock:
+            geometry, order = self.stack()
+            masks = self.mask_set(segmentation_id) if segmentation_id or self.sets else None
+            values_kji = self.slice_store.values_kji(order)
+            labels_kji = self._labels(masks, order) if masks else None
+            window, colours = self.slice_store.window, self._colours(masks)
+        k = None
+        if slice_number is not None:
+            if slice_number not in order:
+                raise CaseNotFound("There is no such slice.")
+            k = order.index(slice_number)
+        elif labels_kji is not None and labels_kji.any():
+            k = int(np.argmax(np.count_nonzero(labels_kji, axis=(1, 2))))
+        number = None if k is None else order[k]
+        return make_download(
+            kind, self._id, masks.id if masks else None, geometry, values_kji, labels_kji, window=window,
+            colours=colours, k=k, number=number,
+        )  # fmt: skip
+
+    def _object(self, kind: str, segmentation_id: str | None) -> Download:
+        """An object as the archives have it."""
+        version = self.mask_set(segmentation_id).version if segmentation_id else None
+        listed = self._bus.request(ListResults(self.uid), timeout_s=ASK_TIMEOUT_S).results
+        found = [one for one in listed if one.modality == kind and version in (None, one.version)]
+        if not found:
+            raise CaseNotFound(
+                f"There is no {kind} of this segmentation.", remedy="Nothing was found, or it was purged."
+            )
+        chosen = max(found, key=lambda one: (one.version, -listed.index(one)))
+        reply = self._bus.request(GetResultObject(chosen.sop_instance_uid), timeout_s=ASK_TIMEOUT_S)
+        name = f"neuroscan-{self._id}-v{chosen.version}-{kind.lower()}.dcm"
+        return Download(name, "application/dicom", reply.object_bytes.tobytes())
+
+    def _colours(self, masks: MaskSet | None) -> dict[int, str]:
+        card = self.cards.get(masks.model.name) if masks and masks.model else None
+        found = {value: SPARE_COLOURS[(value - 1) % len(SPARE_COLOURS)] for value in range(1, 8)}
+        if card is not None:
+            found.update({label.value: "#{:02x}{:02x}{:02x}".format(*label.colour_rgb) for label in card.labels})
+        return found
+
+    def volume(self) -> Volume:
+        """See `Case`."""
+        with self.lock:
+            if self.completed is None or self.is_reopened:
+                raise CaseConflict("The series is not complete.", remedy="Wait until all of its images are there.")
+            order = [self.slice_store.number_of.get(key) for key in self.completed.manifest]
+            if None in order:
+                raise CaseNotReady("The images are being loaded.", remedy="Try again in a moment.")
+            return Volume(self.completed.geometry, self.completed.manifest, self.slice_store.values_kji(order))
+
+    def announce(self, model: str, version: str) -> str:
+        """Say that another model is run; the identifier of what will be its segmentation."""
+        with self.lock:
+            self._num_added += 1
+            name = f"c{self._num_added}"
+            masks = MaskSet(name, self._next_revision, ModelIdentity(model, version, ""), RUNNING)
+            self.sets[name] = masks
+            self.bump()
+            return name
+
+    def add_segmentation(
+        self,
+        segmentation: Segmentation,
+        identity: ModelIdentity,
+        card: ModelCard | None,
+        probabilities_kji: npt.NDArray[np.uint8] | None = None,
+        segmentation_id: str | None = None,
+    ) -> str:
+        """See `Case`.
+
+        Parameters
+        ----------
+        segmentation_id : str, optional
+            What `announce` gave.
+        """
+        with self.lock:
+            name = segmentation_id or self.announce(identity.name, identity.version)
+            masks = self.sets[name]
+            masks.finish(segmentation, identity)
+            if probabilities_kji is not None:
+                masks.probabilities = PackedMap.of(tuple(segmentation.keys), probabilities_kji)
+            self.bump()
+            return name
+
+    def added(self) -> dict[str, MaskSet]:
+        """What was added for comparison."""
+        with self.lock:
+            return {name: masks for name, masks in self.sets.items() if not masks.version and masks.state == FINAL}
+
+    def restore(self, name: str, masks: MaskSet) -> None:
+        """Take back what `added` gave, when the case was closed."""
+        with self.lock:
+            self.sets[name] = masks
+            self._num_added = max(self._num_added, int(name[1:]))
+            self.bump()
+
+    def fail_added(self, name: str, reason: str) -> None:
+        """Say why what was announced will not come."""
+        with self.lock:
+            if name in self.sets:
+                self.sets[name].state, self.sets[name].reason = FAILED, reason
+                self.bump()
