@@ -17,7 +17,9 @@ export async function openDiagnose(container, id, context) {
 
 async function openNew(container, context) {
   context.setTitle(t("diagnose.title"));
-  const models = modelChoice(await getJson("api/models"));
+  const offered = await offeredModels();
+  if (!offered) return showUnavailable(container);
+  const models = modelChoice(offered);
   const list = new CaseList();
   let chosen = [];
   let sending = null;
@@ -64,6 +66,23 @@ async function openNew(container, context) {
       sending?.abort();
     },
   };
+}
+
+// A node whose configuration takes no studies has no such route.
+async function offeredModels() {
+  try {
+    return await getJson("api/models");
+  } catch (reason) {
+    if (reason.status === 404) return null;
+    throw reason;
+  }
+}
+
+function showUnavailable(container) {
+  container.append(el("div", { class: "page" },
+    el("h1", { text: t("diagnose.title") }),
+    el("section", { class: "empty" }, el("h2", { text: t("diagnose.unavailable") }), el("p", { text: t("diagnose.unavailable_remedy") }))));
+  return { close() {} };
 }
 
 function showSent(bar, sent, total) {

@@ -52,8 +52,8 @@ export class SeriesCard {
     this._masks.set(masks, total ?? (slices || 1), expected || isEnded ? t("live.of", { n: masks, total: total ?? slices }) : formatNumber(masks));
   }
 
-  _updatePicture({ case: id, overlay_number: shown, state }) {
-    const wanted = id && shown ? `api/cases/${encodeURIComponent(id)}/overlay.png?n=${shown}` : "";
+  _updatePicture({ picture, overlay_number: shown, state }) {
+    const wanted = picture && shown ? `${picture}?n=${shown}` : "";
     if (wanted && wanted !== this._shownPicture) {
       const image = el("img", { alt: "", src: wanted });
       image.decode().then(() => this._picture.replaceChildren(image), () => {});

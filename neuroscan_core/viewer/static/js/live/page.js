@@ -73,7 +73,7 @@ function filterBar(onChange) {
         for (const button of buttons) button.setAttribute("aria-pressed", String(button === event.currentTarget));
         onChange(filter);
       },
-    }, t(`live.filter.${filter}`), count);
+    }, t(`live.filter.${filter}`), " ", count);
   });
   return {
     root: el("div", { class: "filters", role: "group", "aria-label": t("live.filters") }, buttons),
