@@ -17,7 +17,7 @@ from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 
-from neuroscan_core.config import NodeConfig
+from neuroscan_core.config import NodeConfig, ViewerConfig
 from neuroscan_core.domain.errors import NeuroScanError
 from neuroscan_core.ports import ReportsProblem
 
@@ -106,6 +106,9 @@ def core_checks(config: NodeConfig) -> list[Check]:
         if config.viewer.enabled:
             yield check_port("status page port", config.viewer.host, config.viewer.port, "viewer.port")
 
+    def page() -> Iterable[Finding]:
+        return check_page(config.viewer) if config.viewer.enabled else ()
+
     def models() -> Iterable[Finding]:
         return check_models(config)
 
@@ -115,7 +118,7 @@ def core_checks(config: NodeConfig) -> list[Check]:
     def engines() -> Iterable[Finding]:
         return check_engines(config)
 
-    return [clock_and_python, state_folder, free_space, ports, engines, models, check_decoders]
+    return [clock_and_python, state_folder, free_space, ports, page, engines, models, check_decoders]
 
 
 def check_folder(folder: Path) -> Iterable[Finding]:
@@ -160,6 +163,26 @@ def check_port(subject: str, host: str, port: int, key: str) -> Finding:
                 return failure(subject, f"{host}:{port} may not be used by this user.", remedy)
             return failure(subject, f"{host}:{port}: {exc.strerror}.", f"Correct {key} and the host beside it.")
     return good(subject, f"{host}:{port} is free")
+
+
+def check_page(config: ViewerConfig) -> Iterable[Finding]:
+    """Whether only those who may can see the images in the browser."""
+    from neuroscan_core.viewer.security.guard import check_credentials, check_exposure
+    from neuroscan_core.viewer.security.hosts import is_loopback
+
+    check_exposure(config)
+    token_file = config.auth.token_file if config.auth else None
+    if token_file is None or token_file.exists():  # what is missing is made by the one who will use it
+        check_credentials(config)
+    if config.auth is None:
+        yield good("page", "only this machine can reach it; no login")
+    elif config.tls is None and not config.behind_tls_proxy and not is_loopback(config.host):
+        yield warning(
+            "page", "Passwords and images cross the network unencrypted.",
+            "Set viewer.tls, or put a proxy with HTTPS before it and set viewer.behind_tls_proxy.",
+        )  # fmt: skip
+    else:
+        yield good("page", "a login is needed")
 
 
 def check_models(config: NodeConfig) -> Iterable[Finding]:

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(rules, name="rules")
     app.command()(models)
     app.command()(keys)
+    app.command()(viewer_password)
 
 
 def _rules() -> None:
@@ -92,3 +93,16 @@ def keys(directory: Annotated[Path, typer.Argument(help="Folder for the key file
         typer.echo(str(path))
     if not written:
         typer.echo("All keys are there already.")
+
+
+def viewer_password() -> None:
+    """Ask for a password and print what belongs into viewer.auth.password_hash; nothing is kept."""
+    import sys
+
+    from neuroscan_core.viewer.security.credentials import PasswordHash
+
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    typer.echo(f"'{PasswordHash.of(password)}'")

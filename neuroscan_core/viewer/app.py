@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import BaseRoute, Route
 
 from neuroscan_core import __version__
-from neuroscan_core.config import UploadsConfig
+from neuroscan_core.config import GatewayConfig, UploadsConfig
 from neuroscan_core.viewer.pages import page_routes
 from neuroscan_core.viewer.problems import HANDLERS
 from neuroscan_core.viewer.security.guard import Guard, GuardMiddleware
@@ -43,6 +43,7 @@ def create_app(
     *,
     uploads: UploadsConfig,
     is_stopping: Callable[[], bool],
+    receiver: GatewayConfig | None = None,
     routes: Iterable[BaseRoute] = (),
     topics: Iterable[Topic] = (),
 ) -> Starlette:
@@ -57,6 +58,8 @@ def create_app(
         Limits that the page tells.
     is_stopping : callable
         Ends open event streams when it says so.
+    receiver : GatewayConfig, optional
+        Where images are sent to; told to people.
     routes : iterable of BaseRoute
         Of the parts: list of series, cases, diagnosis.
     topics : iterable of Topic
@@ -77,7 +80,7 @@ def create_app(
         routes=[
             *page_routes(),
             *_health_routes(status),
-            *session_routes(guard, uploads),
+            *session_routes(guard, uploads, receiver),
             Route("/api/events", events),
             *routes,
         ],

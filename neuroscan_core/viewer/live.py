@@ -35,6 +35,8 @@ class BoardTopic:
 
     def news(self, case_id: str, seen: Any) -> tuple[Any, Sequence[tuple[str, Any]]]:
         """See `topics.Topic`."""
+        if case_id:
+            return seen, ()  # who looks at one case sees no list
         revision = self._board.revision
         if revision != self._revision:
             entries = self._board.snapshot()

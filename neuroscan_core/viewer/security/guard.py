@@ -71,7 +71,7 @@ class Guard:
     ) -> None:
         check_exposure(config)
         auth = config.auth
-        self.credentials = _credentials(config)
+        self.credentials = check_credentials(config)
         self.sessions = (
             Sessions(idle_s=60 * auth.idle_minutes, lifetime_s=3600 * auth.session_hours, monotonic=monotonic)
             if auth
@@ -214,7 +214,14 @@ def check_exposure(config: ViewerConfig) -> None:
         )
 
 
-def _credentials(config: ViewerConfig) -> Credentials | None:
+def check_credentials(config: ViewerConfig) -> Credentials | None:
+    """What is accepted as a proof; None where no login is needed.
+
+    Raises
+    ------
+    ConfigurationError
+        The hash is none, or the token file cannot be used.
+    """
     auth = config.auth
     if auth is None:
         return None

@@ -12,14 +12,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from neuroscan_core import __version__
-from neuroscan_core.config import UploadsConfig
+from neuroscan_core.config import GatewayConfig, UploadsConfig
 from neuroscan_core.domain.errors import WebProblem
 from neuroscan_core.viewer.security.credentials import Credentials
 from neuroscan_core.viewer.security.guard import Guard
 from neuroscan_core.viewer.security.sessions import Session, session_of
 
 
-def session_routes(guard: Guard, uploads: UploadsConfig) -> list[BaseRoute]:
+def session_routes(guard: Guard, uploads: UploadsConfig, receiver: GatewayConfig | None = None) -> list[BaseRoute]:
     """Routes about who asks.
 
     Parameters
@@ -27,7 +27,10 @@ def session_routes(guard: Guard, uploads: UploadsConfig) -> list[BaseRoute]:
     guard : Guard
     uploads : UploadsConfig
         Limits that the page tells before an upload is refused.
+    receiver : GatewayConfig, optional
+        Where images are sent to, for people who see an empty list.
     """
+    node = {"ae_title": receiver.ae_title, "port": receiver.port} if receiver is not None else None
     one_at_a_time = asyncio.Semaphore(1)  # a hash takes 32 MiB and a processor
 
     def describe(session: Session | None) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def session_routes(guard: Guard, uploads: UploadsConfig) -> list[BaseRoute]:
             "csrf": session.csrf if session else "",
             "identity_shown": session is not None and session.identity_shown,
             "version": __version__,
+            "node": node if session is not None else None,
             "limits": {"upload_bytes": uploads.max_bytes, "upload_files": uploads.max_files},
         }
 
