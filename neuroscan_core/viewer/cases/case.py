@@ -146,14 +146,27 @@ class Case(ABC):
         """
 
     @abstractmethod
+    def announce(self, model: str, version: str) -> str:
+        """Say that another model is run; the identifier of what will be its segmentation."""
+
+    @abstractmethod
+    def note_added(self, segmentation_id: str, progress: float) -> None:
+        """Say how far an announced segmentation is, 0..1."""
+
+    @abstractmethod
+    def fail_added(self, segmentation_id: str, reason: str) -> None:
+        """Say why an announced segmentation will not come."""
+
+    @abstractmethod
     def add_segmentation(
         self,
         segmentation: Segmentation,
         identity: ModelIdentity,
         card: ModelCard | None,
-        probabilities_kji: npt.NDArray[np.uint8] | None = None,
-    ) -> str:
-        """Keep a further segmentation of the complete volume; its identifier.
+        probabilities_kji: npt.NDArray[np.uint8] | None,
+        segmentation_id: str,
+    ) -> None:
+        """Keep an announced segmentation of the complete volume.
 
         Parameters
         ----------
@@ -161,4 +174,6 @@ class Case(ABC):
             Names and colours of its labels.
         probabilities_kji : ndarray of uint8, optional
             0..255 = 0..1, slices ordered along the normal.
+        segmentation_id : str
+            What `announce` gave.
         """

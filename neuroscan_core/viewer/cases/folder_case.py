@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from neuroscan_core.viewer.cases.case import DIAGNOSIS, Case, Download, MaskUpda
 from neuroscan_core.viewer.cases.describe import geometry_entry
 from neuroscan_core.viewer.cases.files import make_download
 from neuroscan_core.viewer.cases.folder import CaseFolder
+from neuroscan_core.viewer.cases.masks import FAILED, FINAL, RUNNING
 
 _MEDIA_TYPES = {".dcm": "application/dicom", ".gz": "application/gzip", ".nii": "application/octet-stream",
                 ".pdf": "application/pdf", ".png": "image/png", ".json": "application/json",
@@ -35,6 +38,9 @@ class FolderCase(Case):
     def __init__(self, case_id: str, folder: CaseFolder) -> None:
         self._id, self._folder = case_id, folder
         self._cache = Cache()
+        self._lock = threading.RLock()
+        self._added: dict[str, dict[str, Any]] = {}  # what is being computed, or failed; forgotten with the viewer
+        self._changed_at = 0
 
     @property
     def id(self) -> str:
@@ -49,7 +55,7 @@ class FolderCase(Case):
     @property
     def revision(self) -> int:
         """See `Case`."""
-        return self._folder.revision
+        return max(self._folder.revision, self._changed_at)
 
     def meta(self) -> dict[str, Any]:
         """See `Case`."""
@@ -75,7 +81,9 @@ class FolderCase(Case):
             geometry = self._folder.geometry()
             scale, window, num_slices = facts["scale"], facts["window"], geometry.num_slices
             meta.update(geometry_entry([geometry.slice_geometry(k) for k in range(num_slices)], geometry.spacing_mm))
-        segmentations = [self._segmentation_entry(entry, num_slices) for entry in self._folder.segmentations()]
+        with self._lock:
+            entries = [*self._folder.segmentations(), *self._added.values()]
+        segmentations = [self._segmentation_entry(entry, num_slices) for entry in entries]
         meta.update(
             num_slices=num_slices, num_expected=num_slices or None, scale=scale, window=window,
             has_millimetres=bool(facts and facts["has_millimetres"]), segmentations=segmentations,
@@ -84,7 +92,10 @@ class FolderCase(Case):
         return meta
 
     def _segmentation_entry(self, entry: dict[str, Any], num_slices: int) -> dict[str, Any]:
-        return {**entry, "state": "final", "revision": 1, "num_masks": num_slices, "latency_ms": None}
+        done = {"state": FINAL, "revision": 1, "num_masks": num_slices, "latency_ms": None, "reason": ""}
+        if "state" in entry:  # it is not there yet
+            done = {**done, "revision": 0, "num_masks": round(entry["progress"] * num_slices)}
+        return {**done, **entry}
 
     def _downloads(
         self, case: dict[str, Any], segmentations: list[dict[str, Any]], *, has_volume: bool
@@ -112,6 +123,9 @@ class FolderCase(Case):
 
     def masks(self, segmentation_id: str, since: int) -> MaskUpdate:
         """See `Case`."""
+        with self._lock:
+            if segmentation_id in self._added:
+                return MaskUpdate(0, (), np.zeros((0, 0, 0), np.uint8))
         labels_kji = self._folder.labels_kji(segmentation_id)
         if since >= 1:
             return MaskUpdate(1, (), labels_kji[:0])
@@ -156,23 +170,52 @@ class FolderCase(Case):
             labels_kji, window=facts["window"], colours=colours, k=slice_number, number=slice_number,
         )  # fmt: skip
 
+    # ------------------------------------------------------------------------------------------------- other models
+
+    def announce(self, model: str, version: str) -> str:
+        """See `Case`."""
+        with self._lock:
+            taken = {entry["id"] for entry in self._folder.segmentations()} | self._added.keys()
+            name = next(name for n in range(1, len(taken) + 2) if (name := f"c{n}") not in taken)
+            self._added[name] = {
+                "id": name, "model": model, "version": version, "engine": "", "labels": [], "composites": [],
+                "has_probabilities": False, "warnings": [], "triage": None, "state": RUNNING, "progress": 0.0,
+                "reason": "",
+            }  # fmt: skip
+            self._note_change()
+            return name
+
+    def note_added(self, segmentation_id: str, progress: float) -> None:
+        """See `Case`."""
+        with self._lock:
+            if segmentation_id in self._added:
+                self._added[segmentation_id]["progress"] = progress
+                self._note_change()
+
+    def fail_added(self, segmentation_id: str, reason: str) -> None:
+        """See `Case`."""
+        with self._lock:
+            if segmentation_id in self._added:
+                self._added[segmentation_id].update(state=FAILED, reason=reason)
+                self._note_change()
+
     def add_segmentation(
         self,
         segmentation: Segmentation,
         identity: ModelIdentity,
         card: ModelCard | None,
-        probabilities_kji: npt.NDArray[np.uint8] | None = None,
-    ) -> str:
+        probabilities_kji: npt.NDArray[np.uint8] | None,
+        segmentation_id: str,
+    ) -> None:
         """See `Case`."""
-        taken = {entry["id"] for entry in self._folder.segmentations()}
-        name = identity.name[:48] or "model"
-        segmentation_id, n = name, 1
-        while segmentation_id in taken:
-            n += 1
-            segmentation_id = f"{name}-{n}"
         facts = self._folder.volume_facts()
         self._folder.write_segmentation(
             segmentation_id, segmentation, identity, card, probabilities_kji,
             has_millimetres=bool(facts and facts["has_millimetres"]),
         )  # fmt: skip
-        return segmentation_id
+        with self._lock:
+            self._added.pop(segmentation_id, None)
+            self._note_change()
+
+    def _note_change(self) -> None:
+        self._changed_at = max(self._changed_at + 1, time.time_ns() // 1000)

@@ -74,6 +74,7 @@ class MaskSet:
     probabilities: PackedMap | None = None
     latencies_ms: list[float] = field(default_factory=list)
     reason: str = ""
+    progress: float = 0.0  # of one that is being computed elsewhere
     _masks: dict[FrameKey, _Kept] = field(default_factory=dict)
     _counts: dict[FrameKey, npt.NDArray[np.int64]] = field(default_factory=dict)
 

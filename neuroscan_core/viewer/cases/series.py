@@ -396,7 +396,7 @@ class SeriesCase(Case):
             return Volume(self.completed.geometry, self.completed.manifest, self.slice_store.values_kji(order))
 
     def announce(self, model: str, version: str) -> str:
-        """Say that another model is run; the identifier of what will be its segmentation."""
+        """See `Case`."""
         with self.lock:
             self._num_added += 1
             name = f"c{self._num_added}"
@@ -410,24 +410,30 @@ class SeriesCase(Case):
         segmentation: Segmentation,
         identity: ModelIdentity,
         card: ModelCard | None,
-        probabilities_kji: npt.NDArray[np.uint8] | None = None,
-        segmentation_id: str | None = None,
-    ) -> str:
-        """See `Case`.
-
-        Parameters
-        ----------
-        segmentation_id : str, optional
-            What `announce` gave.
-        """
+        probabilities_kji: npt.NDArray[np.uint8] | None,
+        segmentation_id: str,
+    ) -> None:
+        """See `Case`."""
         with self.lock:
-            name = segmentation_id or self.announce(identity.name, identity.version)
-            masks = self.sets[name]
+            masks = self.mask_set(segmentation_id)
             masks.finish(segmentation, identity)
             if probabilities_kji is not None:
                 masks.probabilities = PackedMap.of(tuple(segmentation.keys), probabilities_kji)
             self.bump()
-            return name
+
+    def note_added(self, segmentation_id: str, progress: float) -> None:
+        """See `Case`."""
+        with self.lock:
+            if segmentation_id in self.sets:
+                self.sets[segmentation_id].progress = progress
+                self.bump()
+
+    def fail_added(self, segmentation_id: str, reason: str) -> None:
+        """See `Case`."""
+        with self.lock:
+            if segmentation_id in self.sets:
+                self.sets[segmentation_id].state, self.sets[segmentation_id].reason = FAILED, reason
+                self.bump()
 
     def added(self) -> dict[str, MaskSet]:
         """What was added for comparison."""
@@ -440,10 +446,3 @@ class SeriesCase(Case):
             self.sets[name] = masks
             self._num_added = max(self._num_added, int(name[1:]))
             self.bump()
-
-    def fail_added(self, name: str, reason: str) -> None:
-        """Say why what was announced will not come."""
-        with self.lock:
-            if name in self.sets:
-                self.sets[name].state, self.sets[name].reason = FAILED, reason
-                self.bump()

@@ -14,7 +14,7 @@ from neuroscan_core.viewer.cases.describe import (
     label_entry,
     triage_entry,
 )
-from neuroscan_core.viewer.cases.masks import FINAL, MaskSet
+from neuroscan_core.viewer.cases.masks import FINAL, RUNNING, MaskSet
 
 if TYPE_CHECKING:
     from neuroscan_core.viewer.cases.series import SeriesCase
@@ -77,7 +77,7 @@ def _segmentation(case: SeriesCase, masks: MaskSet) -> dict[str, Any]:
         "engine": model.engine if model else "",
         "state": masks.state,
         "revision": masks.revision,
-        "num_masks": masks.num_masks,
+        "num_masks": round(masks.progress * len(case.slice_store)) if masks.state == RUNNING else masks.num_masks,
         "latency_ms": masks.latency_ms,
         "labels": _labels(case, masks, found),
         "composites": composite_entries(found, case.slice_store.number_of) if found else [],
