@@ -4,8 +4,9 @@
 #   docker run --rm --init --stop-timeout 45 -p 11112:11112 -p 127.0.0.1:8080:8080 \
 #       -v neuroscan-state:/var/lib/neuroscan -v "$PWD/neuroscan.yaml:/etc/neuroscan/neuroscan.yaml:ro" neuroscan-edge
 #
-# In neuroscan.yaml: state_dir: /var/lib/neuroscan, viewer: {host: 0.0.0.0}. The state must be on a volume: it holds
-# what was acknowledged and not yet delivered. With an archive and a viewer around it: compose.yaml.
+# In neuroscan.yaml: state_dir: /var/lib/neuroscan, viewer: {host: 0.0.0.0, auth: {token_file:
+# /var/lib/neuroscan/viewer-token}}. The token for the login is made there. The state must be on a volume: it holds what
+# was acknowledged and not yet delivered. With an archive and a viewer around it: compose.yaml.
 FROM ros:jazzy-ros-base-noble AS build
 
 RUN apt-get update \

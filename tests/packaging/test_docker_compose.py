@@ -20,6 +20,7 @@ from dicom_gateway.send import send_folder
 from neuroscan_core.config import NodeConfig, load_config
 from neuroscan_core.domain.errors import DestinationUnreachable
 from neuroscan_core.phantom import HeadPhantom, Weighting
+from neuroscan_core.viewer.security.guard import check_exposure
 from tests.packaging.dockerfiles import last_stage
 from tests.results.conftest import Orthanc, free_port
 from tests.results.conftest import _wait_for as wait_for_archive
@@ -151,6 +152,9 @@ def test_ports_of_the_node_are_published(services: dict[str, dict[str, Any]], no
     assert dicom == f"{node.gateway.port}:{node.gateway.port}"
     assert page == f"127.0.0.1:{node.viewer.port}:{node.viewer.port}"
     assert node.viewer.host == "0.0.0.0", "or nobody outside the container sees the page"
+    check_exposure(node.viewer)
+    assert node.viewer.auth is not None and node.viewer.auth.token_file is not None
+    assert node.state_dir in node.viewer.auth.token_file.parents, "which is writable, and kept"
     assert node.viewer.port == NodeConfig().viewer.port, "which the image asks for its health"
 
 

@@ -359,7 +359,8 @@ def test_the_page_speaks_https_with_a_certificate_of_its_own(tmp_path: Path) -> 
     subprocess.run(
         [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-            "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate,
+            "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key,
+            "-out", certificate,
         ],
         check=True, capture_output=True,
     )  # fmt: skip
