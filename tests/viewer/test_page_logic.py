@@ -29,9 +29,22 @@ def test_figures_are_written_with_their_unit() -> None:
     said = evaluate("""
       import { formatBytes, formatMs, formatSeconds, formatShare, formatVolume } from "js/format.js";
       say([formatMs(null), formatMs(3.14), formatMs(38.4), formatMs(1240), formatSeconds(185.2), formatVolume(52.94),
-           formatBytes(2400), formatBytes(20_300_000), formatBytes(2e9), formatShare(0.914)]);
+           formatBytes(1), formatBytes(999), formatBytes(2400), formatBytes(20_300_000), formatBytes(2e9), formatShare(0.914)]);
     """)
-    assert said == ["none", "3.1 ms", "38 ms", "1.24 s", "3 min 5 s", "52.9 ml", "2 kB", "20.3 MB", "2.0 GB", "91 %"]
+    assert said == [
+        "none",
+        "3.1 ms",
+        "38 ms",
+        "1.24 s",
+        "3 min 5 s",
+        "52.9 ml",
+        "one byte",
+        "999 bytes",
+        "2 kB",
+        "20.3 MB",
+        "2.0 GB",
+        "91 %",
+    ]
 
 
 def test_time_until_something_is_counted_in_hours_up_to_two_days() -> None:

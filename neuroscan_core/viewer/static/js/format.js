@@ -24,6 +24,7 @@ export function formatVolume(ml) {
 
 /** Bytes: "20.3 MB" (decimal, as file managers show them). */
 export function formatBytes(bytes) {
+  if (bytes < 1e3) return t("format.bytes", { n: bytes });
   if (bytes < 1e6) return t("format.kb", { value: formatNumber(bytes / 1e3, 0) });
   if (bytes < 1e9) return t("format.mb", { value: formatNumber(bytes / 1e6, bytes < 1e8 ? 1 : 0) });
   return t("format.gb", { value: formatNumber(bytes / 1e9, 1) });

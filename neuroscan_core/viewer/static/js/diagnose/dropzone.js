@@ -14,6 +14,7 @@ export class DropZone {
   /** @param {(chosen: import("./selection.js").Chosen[]) => void} onChange */
   constructor(onChange) {
     this._onChange = onChange;
+    this._listening = new AbortController();
     this._files = el("input", { type: "file", multiple: true, hidden: true, onChange: (event) => this._picked(event) });
     this._folder = el("input", { type: "file", webkitdirectory: true, hidden: true, onChange: (event) => this._picked(event) });
     this._summary = el("div", { class: "selection" });
@@ -39,21 +40,28 @@ export class DropZone {
     this._onChange([]);
   }
 
+  // The whole page takes a drop: beside the zone, the browser would open the file and leave the page.
   _listen() {
+    const { signal } = this._listening;
     let depth = 0; // the children enter and leave, too
     const over = (isOver) => this._zone.classList.toggle("over", isOver);
-    this.root.addEventListener("dragenter", (event) => {
+    document.addEventListener("dragenter", (event) => {
       event.preventDefault();
       over(++depth > 0);
-    });
-    this.root.addEventListener("dragleave", () => over(--depth > 0));
-    this.root.addEventListener("dragover", (event) => event.preventDefault());
-    this.root.addEventListener("drop", async (event) => {
+    }, { signal });
+    document.addEventListener("dragleave", () => over(--depth > 0), { signal });
+    document.addEventListener("dragover", (event) => event.preventDefault(), { signal });
+    document.addEventListener("drop", async (event) => {
       event.preventDefault();
       depth = 0;
       over(false);
-      this._take(await fromDrop(event.dataTransfer));
-    });
+      if (!this.root.matches(":disabled *")) this._take(await fromDrop(event.dataTransfer));
+    }, { signal });
+  }
+
+  /** Listen no more. */
+  close() {
+    this._listening.abort();
   }
 
   _picked(event) {

@@ -3,6 +3,7 @@
 import { el, icon } from "../dom.js";
 import { errorMessage, message, ProgressBar } from "../parts.js";
 import { getJson, upload } from "../api.js";
+import { setBanner } from "../banners.js";
 import { formatBytes, formatShare } from "../format.js";
 import { CaseList } from "./list.js";
 import { DropZone } from "./dropzone.js";
@@ -17,6 +18,7 @@ export async function openDiagnose(container, id, context) {
 
 async function openNew(container, context) {
   context.setTitle(t("diagnose.title"));
+  setBanner("upload", null);
   const offered = await offeredModels();
   if (!offered) return showUnavailable(container);
   const models = modelChoice(offered);
@@ -44,6 +46,7 @@ async function openNew(container, context) {
       const form = new FormData();
       for (const { file, path } of chosen) form.append("files", file, path);
       const found = await upload(`api/diagnose?${models.query()}`, form, { signal: sending.signal, onProgress: (sent, total) => showSent(bar, sent, total) });
+      sending = null;
       context.navigate(`#/diagnose/${encodeURIComponent(found.id)}`);
     } catch (reason) {
       const isCancelled = reason.name === "AbortError";
@@ -61,8 +64,13 @@ async function openNew(container, context) {
     el("form", { class: "diagnose-form", onSubmit: submit }, fields, el("div", { class: "row" }, start, el("span", { class: "hint", text: t("diagnose.privacy") })), progress),
     list.root));
   await list.load();
+  const keep = (event) => sending && event.preventDefault();
+  window.addEventListener("beforeunload", keep);
   return {
     close() {
+      window.removeEventListener("beforeunload", keep);
+      zone.close();
+      if (sending) setBanner("upload", { kind: "warn", text: t("upload.left"), detail: t("upload.left_remedy") });
       sending?.abort();
     },
   };

@@ -56,7 +56,7 @@ export class SeriesCard {
     const wanted = picture && shown ? `${picture}?n=${shown}` : "";
     if (wanted && wanted !== this._shownPicture) {
       const image = el("img", { alt: "", src: wanted });
-      image.decode().then(() => this._picture.replaceChildren(image), () => {});
+      image.decode().then(() => this._shownPicture === wanted && this._picture.replaceChildren(image), () => {});
     } else if (!wanted && !this._picture.hasChildNodes()) {
       this._picture.append(el("span"));
     }
