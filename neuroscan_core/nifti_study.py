@@ -32,6 +32,12 @@ _ENDINGS = {
 }
 
 
+def sequence_of(path: Path) -> str | None:
+    """Sequence that the name of a NIfTI file ends with, as in BraTS; None for masks and other files."""
+    match = re.search(r"(?:^|[_-])([a-z0-9]+)\.nii(?:\.gz)?$", path.name.lower())
+    return next((name for name, endings in _ENDINGS.items() if match and match[1] in endings), None)
+
+
 def sequences_in(folder: Path) -> dict[str, Path]:
     """NIfTI files of a BraTS case by sequence; masks and other files are left out.
 
@@ -42,8 +48,7 @@ def sequences_in(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        match = re.search(r"[_-]([a-z0-9]+)\.nii(?:\.gz)?$", path.name.lower())
-        sequence = next((name for name, endings in _ENDINGS.items() if match and match[1] in endings), None)
+        sequence = sequence_of(path)
         if sequence is None:
             continue
         if sequence in found:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from neuroscan_core import __version__
-from neuroscan_core.cli import configuration, demo, images, journal, node
+from neuroscan_core.cli import case, configuration, demo, diagnose, images, journal, node
 
 app = typer.Typer(
     name="neuroscan",
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (node, images, journal, configuration, demo):
+for module in (node, images, diagnose, journal, configuration, demo, case):
     module.register(app)
 
 

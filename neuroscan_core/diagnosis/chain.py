@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from neuroscan_core.diagnosis.agent import Agent, AgentRecord, AgentState, Skipped
 from neuroscan_core.diagnosis.case import CaseFile
@@ -12,10 +14,15 @@ from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
 
-Listener = Callable[[Sequence[AgentRecord]], None]
+
+class ChainStopped(BaseException):
+    """A listener does not want the chain to go on; no agent may catch it."""
 
 
-def tell_nobody(records: Sequence[AgentRecord]) -> None:
+Listener = Callable[[CaseFile, Sequence[AgentRecord]], None]
+
+
+def tell_nobody(case: CaseFile, records: Sequence[AgentRecord]) -> None:
     """Listen to nothing."""
 
 
@@ -34,7 +41,7 @@ def run_chain(
         In order.
     case : CaseFile
     listener : callable
-        Told of all records whenever one has changed; what it raises ends the chain.
+        Told of the case and of all records whenever one has changed; `ChainStopped` ends the chain.
     clock : callable
         Seconds.
 
@@ -46,23 +53,23 @@ def run_chain(
         One per agent.
     """
     records = tuple(AgentRecord(agent.name, agent.title) for agent in agents)
-    listener(records)
+    listener(case, records)
     for agent, record in zip(agents, records, strict=True):
         record.state = AgentState.RUNNING
-        listener(records)
-        case = _run_one(agent, record, case.with_records(records), lambda: listener(records), clock)
-        listener(records)
+        listener(case, records)
+        case = _run_one(agent, record, case.with_records(records), listener, clock)
+        listener(case, records)
     return case.with_records(records), records
 
 
 def _run_one(
-    agent: Agent, record: AgentRecord, case: CaseFile, tell: Callable[[], None], clock: Callable[[], float]
+    agent: Agent, record: AgentRecord, case: CaseFile, listener: Listener, clock: Callable[[], float]
 ) -> CaseFile:
-    began_s = clock()
+    began_s, given = clock(), case
 
     def progress(done: int, of: int) -> None:
         record.progress = (done, of)
-        tell()
+        listener(given, given.records)
 
     try:
         finding = agent.run(case, progress)
@@ -75,7 +82,9 @@ def _run_one(
         record.notes = ["There is not enough memory for this step. Give fewer or smaller series."]
     except Exception as error:
         # One agent that breaks must not cost what the others found; the log has the rest.
-        log.exception("an agent broke", agent=agent.name)
+        # Texts of foreign errors may hold names of files or values of headers, so only where it happened is logged.
+        places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        log.error("an agent broke", agent=agent.name, exception=type(error).__name__, at=" ".join(places[-8:]))
         record.state = AgentState.FAILED
         record.notes = [f"This step broke ({type(error).__name__}); the log says more."]
     else:

@@ -155,9 +155,7 @@ def _clipped(looked_at: Image, inside: npt.NDArray[np.float32]) -> float:
     return float(np.mean(inside >= looked_at.max())) if inside.size else 0.0
 
 
-def _ghost(
-    looked_at: Image, tissue: npt.NDArray[np.bool_], air: npt.NDArray[np.bool_], signal: float
-) -> float | None:
+def _ghost(looked_at: Image, tissue: npt.NDArray[np.bool_], air: npt.NDArray[np.bool_], signal: float) -> float | None:
     """Ghosts repeat the head along the phase-encoding axis, so air along that axis is brighter than along the other."""
     if signal <= 0:
         return None

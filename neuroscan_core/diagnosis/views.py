@@ -63,7 +63,7 @@ def softmax(logits: Array, axis: int) -> Array:
 
 def as_bytes(probability: Array) -> npt.NDArray[np.uint8]:
     """Probabilities as 0 to 255."""
-    return np.rint(np.clip(probability, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(probability, 0.0, 1.0) * 255.0), dtype=np.uint8)
 
 
 @dataclass
