@@ -98,9 +98,8 @@ def _is_known_sequence(reading: Reading) -> Check:
     if against:
         return Check("sequence", DOUBT, f"What is known of the sequence contradicts itself. {against[0]}")
     if not source.sequence:
-        return Check(
-            "sequence", DOUBT, "Nothing says which sequence this is; networks for FLAIR may find wrong things."
-        )
+        return Check("sequence", DOUBT, "Nothing says which sequence this is; networks for FLAIR may be wrong.")
+    shown = "not FLAIR" if source.sequence == "other" else source.sequence
     return Check("sequence", DOUBT, f"The series is {shown}; networks of single series were trained on FLAIR.")
 
 
