@@ -15,6 +15,7 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
     ],
     zip_safe=True,
+    extras_require={"test": ["pytest"]},  # by which colcon knows how to run the tests
     entry_points={
         "console_scripts": [
             "bridge_node = neuroscan_ros.bridge_node:main",
