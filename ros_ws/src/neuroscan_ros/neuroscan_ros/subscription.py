@@ -75,7 +75,8 @@ class Ros2Subscription:
     """See `ports.Subscription`; made by `Ros2Bus.subscribe`.
 
     Messages come by `accept` from the thread that spins, and are read in the thread that receives. Between topics DDS
-    keeps no order: where a publisher's numbers have a gap, what comes after it waits until nothing came late for `HOLD_S`.
+    keeps no order: where a publisher's numbers have a gap, what comes after it waits until nothing came late for
+    `HOLD_S`.
 
     Parameters
     ----------
