@@ -91,7 +91,7 @@ class Ros2Bus:
 
     def subscribe(self, *event_types: type[Event], capacity: int = 256) -> Ros2Subscription:
         """Receive events of these types from now on."""
-        subscription = Ros2Subscription(event_types, capacity, self._drop)
+        subscription = Ros2Subscription(event_types, capacity, on_close=self._drop, call_soon=self._call_soon)
         with self._lock:
             self._check_open()
             with ros_errors("subscribe"):
@@ -106,6 +106,13 @@ class Ros2Bus:
                     for topic in subscription.topics
                 ]
         return subscription
+
+    def _call_soon(self, call: Callable[[], None]) -> None:
+        executor = self._node.executor
+        if executor is None:
+            call()
+        else:
+            executor.create_task(call)
 
     def _drop(self, subscription: Ros2Subscription) -> None:
         with self._lock:

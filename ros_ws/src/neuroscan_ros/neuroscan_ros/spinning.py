@@ -116,4 +116,5 @@ def spinning(node: Node) -> Iterator[NodeExecutor]:
     finally:
         executor.stop()
         thread.join()
+        node.executor = None
         executor.finish()

@@ -252,6 +252,21 @@ def test_a_handler_that_hangs_holds_up_neither_events_nor_other_requests(open_bu
         assert asking.result(PATIENCE_S).masks == ()
 
 
+def test_requests_of_one_type_wait_for_one_another_however_long_one_takes(open_bus: Callable[..., Ros2Bus]) -> None:
+    gateway, viewer = open_bus(GATEWAY), open_bus(VIEWER)
+    busy, pause = threading.Lock(), threading.Event()
+
+    def handle(_: ListSeries) -> SeriesList:
+        assert busy.acquire(blocking=False)
+        pause.wait(0.05)
+        busy.release()
+        return SeriesList(())
+
+    with gateway.serve(ListSeries, handle), ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(viewer.request, ListSeries(), timeout_s=PATIENCE_S) for _ in range(8)]
+        assert all(future.result().series == () for future in asking)
+
+
 def test_nothing_of_a_closed_bus_is_left_on_its_node_and_the_next_one_works(node: Node) -> None:
     def entities() -> list[str]:
         kinds = (node.publishers, node.subscriptions, node.clients, node.services)
@@ -357,6 +372,25 @@ def test_masks_survive_a_restart_of_the_segmenter_and_of_the_viewer(domain_id: i
             viewer.close()
             with MaskFeed(second_viewer) as next_life:
                 assert take_masks(next_life, gateway, 300) == list(range(300))
+
+
+def test_what_has_come_can_be_received_although_the_node_is_not_spun_any_more(domain_id: int) -> None:
+    context = Context()
+    rclpy.init(args=[], context=context, domain_id=domain_id)
+    node = Node("tested", context=context, enable_rosout=False)
+    with Ros2Bus(node, (GATEWAY,)) as bus, bus.subscribe(GatewayHeartbeat, SliceReceived) as subscription:
+        with spinning(node):
+            connect(bus, subscription)
+            bus.publish(slice_received("1.2", 1))
+            wait_until(lambda: any(publisher.arrivals for publisher in subscription._publishers.values()))
+        (event,) = take(subscription, 1)
+        assert isinstance(event, SliceReceived)
+        assert event.sequence == 1
+        assert subscription.receive(0.0) is None
+        with pytest.raises(RequestTimeout):
+            bus.request(ListSeries(), timeout_s=0.05)
+    node.destroy_node()
+    context.try_shutdown()
 
 
 def test_a_bus_whose_context_has_ended_says_so_and_can_be_closed(domain_id: int) -> None:
