@@ -20,7 +20,7 @@ from neuroscan_ros.topics import Topic, event_type_of, topic_of
 log = get_logger(__name__)
 
 HOLD_S = 0.02  # how long a message waits for an earlier one that DDS sends again
-MAX_HOLD_S = 0.5  # the same where the executor does not get to look at its topics
+MAX_HOLD_S = 2.0  # the same where the executor does not get to look at its topics
 
 CallSoon = Callable[[Callable[[], None]], None]
 

@@ -293,10 +293,10 @@ def test_requests_that_timed_out_leave_nothing_behind(open_bus: Callable[..., Ro
         for _ in range(3):
             with pytest.raises(RequestTimeout):
                 viewer.request(ListSeries(), timeout_s=0.1)
+        (client,) = viewer._client._clients.values()
+        assert client._pending_requests == {}
         release.set()
         assert viewer.request(ListSeries(), timeout_s=PATIENCE_S).series == ()
-    (client,) = viewer._client._clients.values()
-    assert client._pending_requests == {}
     assert viewer._client._asked == set()
 
 

@@ -104,7 +104,8 @@ def test_later_messages_do_not_prolong_the_wait() -> None:
     assert isinstance(subscription.receive(HOLD_S * 2), SeriesOpened)
 
 
-def test_a_node_that_is_not_spun_any_more_still_hands_out_what_came() -> None:
+def test_a_node_that_is_not_spun_any_more_still_hands_out_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neuroscan_ros.subscription.MAX_HOLD_S", 0.1)
     subscription = subscribe(SeriesOpened, SliceReceived, executor=Rounds())
     deliver(subscription, 5, slice_received("1.2", 5))
     assert subscription.receive(0.0) is None
