@@ -6,7 +6,8 @@ the masks as a viewer does. Measured are
 
 - slice to mask: from the publication of the last slice that a mask needs to the receipt of the mask, at ten slices a
   second;
-- slices per second when all are published at once;
+- slices per second when all are published at once, and the processor time that the segmentation service needs for
+  each, which depends less on what else the machine does;
 - one way: from publication to receipt of one slice of 256 x 256, another child process being the publisher.
 
 Rounds of both buses alternate, and all rounds count.
@@ -21,11 +22,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event as ProcessEvent
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from neuroscan_core.bus.feed import MaskFeed, SeriesFeed
 from neuroscan_core.bus.zeromq import ZeroMqBus
@@ -59,6 +62,7 @@ from neuroscan_core.ports import MessageBus
 
 KINDS = ("zeromq", "ros2")
 ROUNDS = 2
+REPETITIONS = 3
 NUM_SLICES = 60
 SLICES_PER_S = 10.0
 ONE_WAY_SHAPE, ONE_WAY_INTERVAL_S = (256, 256), 0.005
@@ -142,14 +146,14 @@ def _publisher(kind: str, run_dir: Path, num_slices: int, heard: ProcessEvent, d
 
 
 @contextmanager
-def _child(target: Callable[..., None], *arguments: Any) -> Iterator[None]:
+def _child(target: Callable[..., None], *arguments: Any) -> Iterator[psutil.Process]:
     """Have a function run in a process of its own; its last argument is the sign to end."""
     spawn = multiprocessing.get_context("spawn")
     done = spawn.Event()
     child = spawn.Process(target=target, args=(*arguments, done))
     child.start()
     try:
-        yield
+        yield psutil.Process(child.pid)
     finally:
         done.set()
         child.join(20)
@@ -206,10 +210,20 @@ class _Series:
         return received_s
 
 
-def _time_masks(kind: str, run_dir: Path, num_slices: int) -> tuple[list[float], float]:
-    """Latencies in seconds at the pace of a scanner, and masks per second without one."""
+@dataclass
+class _Figures:
+    """What was measured of one bus."""
+
+    to_mask_s: list[float] = field(default_factory=list)
+    one_way_s: list[float] = field(default_factory=list)
+    masks_per_s: list[float] = field(default_factory=list)
+    cpu_s_per_slice: list[float] = field(default_factory=list)
+
+
+def _time_masks(kind: str, run_dir: Path, num_slices: int, figures: _Figures) -> None:
+    """At the pace of a scanner, then several times without one."""
     with (
-        _child(_segmenter, kind, run_dir),
+        _child(_segmenter, kind, run_dir) as segmenter,
         open_bus(kind, GATEWAY, run_dir) as bus,
         open_bus(kind, VIEWER, run_dir) as viewer_bus,
         MaskFeed(viewer_bus) as masks,
@@ -219,8 +233,17 @@ def _time_masks(kind: str, run_dir: Path, num_slices: int) -> tuple[list[float],
         with gateway.serving():
             series.run("1.1", 0.0)  # finds one another, and warms up
             latencies_s, _ = series.run("1.2", 1 / SLICES_PER_S)
-            _, masks_per_s = series.run("1.3", 0.0)
-    return latencies_s, masks_per_s
+            figures.to_mask_s += latencies_s
+            for repetition in range(REPETITIONS):
+                began_s = _cpu_s(segmenter)
+                _, masks_per_s = series.run(f"1.3.{repetition + 1}", 0.0)
+                figures.cpu_s_per_slice.append((_cpu_s(segmenter) - began_s) / num_slices)
+                figures.masks_per_s.append(masks_per_s)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _time_one_way(kind: str, run_dir: Path, num_slices: int) -> list[float]:
@@ -250,28 +273,27 @@ def measure(*, num_slices: int = NUM_SLICES, num_one_way: int = 1000, rounds: in
     Returns
     -------
     dict
-        ``{zeromq,ros2}_slice_to_mask_{p50,p99}_ms``, ``{zeromq,ros2}_slices_per_s``,
-        ``{zeromq,ros2}_one_way_{p50,p99}_ms``, and ``ratio_...``: that of ROS 2 to that of ZeroMQ.
+        ``{zeromq,ros2}_slice_to_mask_{p50,p99}_ms``, ``{zeromq,ros2}_one_way_{p50,p99}_ms``,
+        ``{zeromq,ros2}_slices_per_s`` (the best of all repetitions), ``{zeromq,ros2}_cpu_ms_per_slice`` (the median),
+        and ``ratio_...``: that of ROS 2 to that of ZeroMQ.
     """
     from rclpy.utilities import get_rmw_implementation_identifier
 
-    masks_s: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    one_way_s: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    measured = {kind: _Figures() for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
             for kind in KINDS:
-                latencies_s, masks_per_s = _time_masks(kind, Path(folder), num_slices)
-                masks_s[kind] += latencies_s
-                rates[kind].append(masks_per_s)
-                one_way_s[kind] += _time_one_way(kind, Path(folder), num_one_way)
+                _time_masks(kind, Path(folder), num_slices, measured[kind])
+                measured[kind].one_way_s += _time_one_way(kind, Path(folder), num_one_way)
     figures: dict[str, Any] = {"rmw": get_rmw_implementation_identifier()}
-    for kind in KINDS:
-        figures |= _percentiles(f"{kind}_slice_to_mask", masks_s[kind])
-        figures |= _percentiles(f"{kind}_one_way", one_way_s[kind])
-        figures[f"{kind}_slices_per_s"] = round(max(rates[kind]), 2)
-    for what in ("slice_to_mask_p50_ms", "slice_to_mask_p99_ms", "one_way_p50_ms", "one_way_p99_ms", "slices_per_s"):
-        figures[f"ratio_{what.removesuffix('_ms')}"] = round(figures[f"ros2_{what}"] / figures[f"zeromq_{what}"], 3)
+    for kind, found in measured.items():
+        figures |= _percentiles(f"{kind}_slice_to_mask", found.to_mask_s)
+        figures |= _percentiles(f"{kind}_one_way", found.one_way_s)
+        figures[f"{kind}_slices_per_s"] = round(max(found.masks_per_s), 2)
+        figures[f"{kind}_cpu_ms_per_slice"] = round(1e3 * float(np.median(found.cpu_s_per_slice)), 3)
+    for name in [name for name in figures if name.startswith("ros2_")]:
+        what = name.removeprefix("ros2_")
+        figures[f"ratio_{what.removesuffix('_ms')}"] = round(figures[name] / figures[f"zeromq_{what}"], 3)
     return figures
 
 

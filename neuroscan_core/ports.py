@@ -20,7 +20,10 @@ R = TypeVar("R", bound=Reply)
 
 
 class Subscription(Protocol):
-    """A stream of events, in the order of publication per publisher. May miss events; see `bus.feed`."""
+    """A stream of events, in the order of publication per publisher. May miss events; see `bus.feed`.
+
+    An event that the network brings much later than its successors may come after them; the feeds put it in its place.
+    """
 
     def receive(self, timeout_s: float | None = None) -> Event | None:
         """Wait for the next event; None after `timeout_s` without one (None: for ever) or after close."""

@@ -19,7 +19,6 @@ from neuroscan_core.ports import MessageBus, Subscription
 from tests.bus.series import PATIENCE_S
 
 ROS_DOMAINS = range(80, 102)  # up to 101 their ports lie below those that systems hand out
-_claims: list[socket.socket] = []
 
 ROOM_FOR_ALL = 256  # tests of order publish at once, without a feed that would bring what overflowed
 
@@ -47,8 +46,8 @@ def network_config(tmp_path: Path) -> BusConfig:
     return BusConfig(addresses=addresses, curve_directory=tmp_path / "keys", queue_events=ROOM_FOR_ALL)
 
 
-def ros_domain() -> int:
-    """A ROS domain that no other test process uses as long as this one lives."""
+def claim_domain() -> tuple[int, socket.socket]:
+    """A ROS domain that no other test process uses as long as the socket is open."""
     for domain in ROS_DOMAINS:
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -56,18 +55,19 @@ def ros_domain() -> int:
         except OSError:
             claim.close()
             continue
-        _claims.append(claim)
-        return domain
+        return domain, claim
     raise AssertionError("all ROS domains are taken")
 
 
 @pytest.fixture(scope="session")
-def domain_id() -> int:
+def domain_id() -> Iterator[int]:
     """The ROS domain of this test process; skips without ROS."""
     pytest.importorskip("rclpy", reason="needs ROS 2")
     pytest.importorskip("neuroscan_msgs", reason="needs the messages of ros_ws")
     pytest.importorskip("neuroscan_ros", reason="needs the package of ros_ws")
-    return ros_domain()
+    domain, claim = claim_domain()
+    with claim:
+        yield domain
 
 
 @pytest.fixture(params=["memory", "ipc", "tcp+curve", "ros2"])

@@ -39,8 +39,11 @@ def publish(state_dir: Path, num_slices: int, die_at: int) -> None:
                 lines.flush()
                 if k == die_at:
                     os.kill(os.getpid(), signal.SIGKILL)
-                gateway.tell(pending[k])
-                while k == 0 and not gateway.replays:  # the receiver is there when the series goes on
+                if k > 0:
+                    gateway.tell(pending[k])
+                else:
+                    gateway.keep(pending[k])  # so that the receiver asks for it, and is there when the series goes on
+                while k == 0 and not gateway.replays:
                     gateway.beat()
                     pace.wait(BEAT_S)
                 if k % 20 == 0:

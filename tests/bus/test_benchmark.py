@@ -21,5 +21,5 @@ def test_the_benchmark_measures_the_ros_bus_beside_zeromq() -> None:
     from benchmarks.ros_bus import measure
 
     figures = measure(num_slices=20, num_one_way=25, rounds=1)
-    assert len(figures) == 16
+    assert len(figures) == 19
     assert all(0 < value < 60_000 for name, value in figures.items() if name != "rmw")

@@ -42,6 +42,8 @@ class Child:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if not line.endswith("\n"):
+                return  # it was killed while it wrote
             with self._changed:
                 self._lines.append(line)
                 self._changed.notify_all()

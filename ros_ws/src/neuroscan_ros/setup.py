@@ -15,10 +15,12 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
     ],
     zip_safe=True,
+    extras_require={"test": ["pytest"]},  # by which colcon knows how to run the tests
     entry_points={
         "console_scripts": [
             "bridge_node = neuroscan_ros.bridge_node:main",
             "gateway_node = neuroscan_ros.gateway_node:main",
+            "graph = neuroscan_ros.graph:main",
             "segmentation_node = neuroscan_ros.segmentation_node:main",
             "snapshot = neuroscan_ros.snapshot:main",
             "viewer_node = neuroscan_ros.viewer_node:main",

@@ -18,6 +18,7 @@ from neuroscan_core.domain.requests import Reply, Request
 from neuroscan_ros import qos
 from neuroscan_ros.conversions import refusal_from_msg
 from neuroscan_ros.topics import service_of
+from neuroscan_ros.translation import ros_errors
 
 POLL_S = 0.005  # rclpy itself looks for a server only four times a second
 
@@ -50,13 +51,16 @@ class RequestClient:
             No reply came, or the bus was closed.
         RequestRefused
             The server answered with an error.
+        BusError
+            The bus is closed, or ROS refused.
         WireFormatError
             The request cannot be written, or the reply cannot be read.
         """
         deadline_s = time.monotonic() + timeout_s
         contract = service_of(type(request))
         message = contract.request_to_msg(request)
-        response = self._exchange(self._client(type(request)), message, deadline_s)
+        with ros_errors("ask"):
+            response = self._exchange(self._client(type(request)), message, deadline_s)
         if response is None:
             raise RequestTimeout(
                 f"The {request.served_by} did not answer {type(request).__name__} within {timeout_s:g} s.",

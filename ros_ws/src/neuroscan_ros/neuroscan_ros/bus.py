@@ -26,10 +26,11 @@ from neuroscan_core.domain.events import Event
 from neuroscan_core.domain.requests import Reply, Request
 from neuroscan_ros import qos
 from neuroscan_ros.asking import RequestClient
-from neuroscan_ros.serving import RequestServer
+from neuroscan_ros.serving import CLOSE_TIMEOUT_S, RequestServer
 from neuroscan_ros.spinning import QuickCallbackGroup, spinning
 from neuroscan_ros.subscription import Ros2Subscription
 from neuroscan_ros.topics import TOPICS, Topic, topic_of
+from neuroscan_ros.translation import ros_errors
 
 Q = TypeVar("Q", bound="Request[Reply]")
 R = TypeVar("R", bound=Reply)
@@ -72,7 +73,7 @@ class Ros2Bus:
         Raises
         ------
         BusError
-            The bus is closed, or another role publishes this type.
+            The bus is closed, another role publishes this type, or ROS refused.
         WireFormatError
             The event cannot be written.
         """
@@ -83,26 +84,35 @@ class Ros2Bus:
         message = topic.to_msg(event)
         with self._publish_lock:
             self._check_open()
-            message.header.stamp = self._node.get_clock().now().to_msg()
-            message.order = next(self._orders[event.published_by])
-            self._publishers[topic].publish(message)
+            with ros_errors("publish"):
+                message.header.stamp = self._node.get_clock().now().to_msg()
+                message.order = next(self._orders[event.published_by])
+                self._publishers[topic].publish(message)
 
     def subscribe(self, *event_types: type[Event], capacity: int = 256) -> Ros2Subscription:
         """Receive events of these types from now on."""
-        subscription = Ros2Subscription(event_types, capacity, self._drop)
+        subscription = Ros2Subscription(event_types, capacity, on_close=self._drop, call_soon=self._call_soon)
         with self._lock:
             self._check_open()
-            self._subscriptions[subscription] = [
-                self._node.create_subscription(
-                    topic.message_type,
-                    topic.name,
-                    _acceptor(subscription, topic),
-                    qos.stream(max(1, capacity)),
-                    callback_group=self._group,
-                )
-                for topic in subscription.topics
-            ]
+            with ros_errors("subscribe"):
+                self._subscriptions[subscription] = [
+                    self._node.create_subscription(
+                        topic.message_type,
+                        topic.name,
+                        _acceptor(subscription, topic),
+                        qos.stream(max(1, capacity)),
+                        callback_group=self._group,
+                    )
+                    for topic in subscription.topics
+                ]
         return subscription
+
+    def _call_soon(self, call: Callable[[], None]) -> None:
+        executor = self._node.executor
+        if executor is None:
+            call()
+        else:
+            executor.create_task(call)
 
     def _drop(self, subscription: Ros2Subscription) -> None:
         with self._lock:
@@ -116,7 +126,7 @@ class Ros2Bus:
         Raises
         ------
         BusError
-            The type is served already, or by another role.
+            The bus is closed, the type is served already, or by another role, or ROS refused.
         """
         name = request_type.__name__
         if request_type.served_by not in self._roles:
@@ -125,7 +135,8 @@ class Ros2Bus:
             self._check_open()
             if request_type in self._servers:
                 raise BusError(f"{name} is served already.")
-            server = self._servers[request_type] = RequestServer(self._node, request_type, handler)
+            with ros_errors("serve"):
+                server = self._servers[request_type] = RequestServer(self._node, request_type, handler)
         try:
             yield
         finally:
@@ -147,8 +158,9 @@ class Ros2Bus:
         for subscription in tuple(self._subscriptions):
             subscription.close()
         self._client.close()
+        deadline_s = time.monotonic() + CLOSE_TIMEOUT_S
         for server in tuple(self._servers.values()):
-            server.close()
+            server.close(max(0.0, deadline_s - time.monotonic()))
         with self._publish_lock:
             for publisher in self._publishers.values():
                 self._node.destroy_publisher(publisher)

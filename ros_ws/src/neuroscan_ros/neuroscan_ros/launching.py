@@ -141,7 +141,8 @@ def rviz(arguments: Arguments, view: Path) -> list[Action]:
 
 def in_namespace(arguments: Arguments, actions: Iterable[Action]) -> list[Action]:
     """Actions within the namespace of the argument."""
-    return [GroupAction([PushRosNamespace(arguments.text("namespace")), *actions])]
+    namespace = arguments.text("namespace")
+    return [GroupAction([PushRosNamespace(namespace), *actions])] if namespace else list(actions)
 
 
 def _lifecycle_node(arguments: Arguments, executable: str) -> LifecycleNode:

@@ -50,12 +50,12 @@ class ServingGroup(CallbackGroup):
             self._thread = None
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Let no callback begin and the running one end, its reply included."""
+    def close(self, timeout_s: float) -> None:
+        """Let no callback begin, and the running one end, its reply included."""
         with self._changed:
             self._is_closed = True
             if self._thread is not threading.current_thread():
-                self._changed.wait_for(lambda: self._thread is None, CLOSE_TIMEOUT_S)
+                self._changed.wait_for(lambda: self._thread is None, timeout_s)
 
 
 class RequestServer:
@@ -94,7 +94,7 @@ class RequestServer:
         response.refusal = refusal_to_msg(reply)
         return response
 
-    def close(self) -> None:
-        """Stop; a running handler ends first."""
-        self._group.close()
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Stop; a running handler ends first, unless it takes longer than `timeout_s`."""
+        self._group.close(timeout_s)
         self._node.destroy_service(self._service)

@@ -15,6 +15,7 @@ from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import (
     ConditionReachedException,
     Executor,
@@ -25,11 +26,6 @@ from rclpy.executors import (
 from rclpy.node import Node
 
 from neuroscan_core.log import get_logger
-
-try:
-    from rclpy.exceptions import InvalidHandle
-except ImportError:  # Humble
-    from rclpy.handle import InvalidHandle
 
 log = get_logger(__name__)
 
@@ -104,7 +100,7 @@ class NodeExecutor(Executor):
 def _run(task: Any) -> None:
     task()
     error = task.exception() if task.done() else None
-    if error is not None:
+    if error is not None and not isinstance(error, InvalidHandle):  # destroyed before its turn came
         log.error("callback failed", exc_info=error)
 
 
@@ -120,4 +116,5 @@ def spinning(node: Node) -> Iterator[NodeExecutor]:
     finally:
         executor.stop()
         thread.join()
+        node.executor = None
         executor.finish()

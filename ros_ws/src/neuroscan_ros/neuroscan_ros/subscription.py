@@ -19,7 +19,10 @@ from neuroscan_ros.topics import Topic, event_type_of, topic_of
 
 log = get_logger(__name__)
 
-HOLD_S = 0.02  # how long a message waits for earlier ones of its publisher, since the last one that came late
+HOLD_S = 0.02  # how long a message waits for an earlier one that DDS sends again
+MAX_HOLD_S = 2.0  # the same where the executor does not get to look at its topics
+
+CallSoon = Callable[[Callable[[], None]], None]
 
 
 @dataclass(order=True)
@@ -45,17 +48,18 @@ class _Publisher:
     def __init__(self, topics: set[str]) -> None:
         self.joins_topics = len(topics) > 1
         self.arrivals: list[_Arrival] = []
+        self.highest_order = -1
+        self.settled_order = -1
+        self.num_late = 0
+        self.is_watched = False
         self._last_order: int | None = None
-        self._highest_order = -1
-        self._late_at_s = -math.inf
 
     def push(self, arrival: _Arrival) -> None:
         """Take a message in."""
-        if arrival.order < self._highest_order:
-            self._late_at_s = arrival.arrived_at_s
-        self._highest_order = max(self._highest_order, arrival.order)
+        self.num_late += arrival.order < self.highest_order
+        self.highest_order = max(self.highest_order, arrival.order)
         heapq.heappush(self.arrivals, arrival)
-        while self.arrivals and self.arrivals[0].message is None and self.due_at_s(self.arrivals[0]) == -math.inf:
+        while self.arrivals and self.arrivals[0].message is None and not self.has_gap:
             self.pop()
 
     def pop(self) -> _Arrival:
@@ -64,18 +68,33 @@ class _Publisher:
         self._last_order = arrival.order
         return arrival
 
-    def due_at_s(self, arrival: _Arrival) -> float:
-        """When the earliest message may be handed out: at once, unless the number before it is still missing."""
-        if not self.joins_topics or (self._last_order is not None and arrival.order <= self._last_order + 1):
+    @property
+    def has_gap(self) -> bool:
+        """Whether an earlier message than the earliest here may still come."""
+        if not self.joins_topics or not self.arrivals:
+            return False
+        return self._last_order is None or self.arrivals[0].order > self._last_order + 1
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether what is missing before the earliest may be underway inside this process."""
+        return self.has_gap and self.arrivals[0].order > self.settled_order
+
+    @property
+    def due_at_s(self) -> float:
+        """When the earliest message may be handed out."""
+        earliest = self.arrivals[0]
+        if not self.has_gap:
             return -math.inf
-        return max(arrival.arrived_at_s, self._late_at_s) + HOLD_S
+        return earliest.arrived_at_s + (MAX_HOLD_S if self.is_unsettled else HOLD_S)
 
 
 class Ros2Subscription:
     """See `ports.Subscription`; made by `Ros2Bus.subscribe`.
 
-    Messages come by `accept` from the thread that spins, and are read in the thread that receives. Between topics DDS
-    keeps no order: where a publisher's numbers have a gap, what comes after it waits until nothing came late for `HOLD_S`.
+    Messages come by `accept` from the thread that spins, and are read in the thread that receives. That thread takes
+    topics in turn, not in order: where a publisher's numbers have a gap, what comes after it waits until the executor
+    has looked at all topics and brought nothing earlier, and for `HOLD_S`.
 
     Parameters
     ----------
@@ -83,13 +102,20 @@ class Ros2Subscription:
     capacity : int
         Unread messages that are kept; then the oldest give way.
     on_close : callable
+    call_soon : callable
+        Has a function called before the executor waits for messages again.
     """
 
     def __init__(
-        self, event_types: tuple[type[Event], ...], capacity: int, on_close: Callable[[Ros2Subscription], None]
+        self,
+        event_types: tuple[type[Event], ...],
+        capacity: int,
+        *,
+        on_close: Callable[[Ros2Subscription], None],
+        call_soon: CallSoon,
     ) -> None:
         self._event_types = frozenset(event_types)
-        self._capacity, self._on_close = max(1, capacity), on_close
+        self._capacity, self._on_close, self._call_soon = max(1, capacity), on_close, call_soon
         self.topics = tuple(dict.fromkeys(map(topic_of, event_types)))
         self._publishers = {
             role: _Publisher({topic_of(kind).name for kind in event_types if kind.published_by == role})
@@ -111,7 +137,24 @@ class Ros2Subscription:
             publisher.push(_Arrival(message.order, next(self._numbers), kept, topic, time.monotonic()))
             if sum(len(other.arrivals) for other in self._publishers.values()) > self._capacity:
                 max(self._publishers.values(), key=lambda other: len(other.arrivals)).pop()
+            self._watch(publisher)
             self._changed.notify()
+
+    def _watch(self, publisher: _Publisher) -> None:
+        if not publisher.is_watched and publisher.is_unsettled:
+            publisher.is_watched = True
+            self._call_soon(lambda: self._look(publisher, None))
+
+    def _look(self, publisher: _Publisher, before: tuple[int, int] | None) -> None:
+        """Compare with a look one round of the executor ago: if nothing came late in between, nothing will."""
+        with self._changed:
+            if before is not None and publisher.num_late == before[0]:
+                publisher.settled_order = before[1]
+            publisher.is_watched = publisher.is_unsettled and not self._is_closed
+            if publisher.is_watched:
+                now = (publisher.num_late, publisher.highest_order)
+                self._call_soon(lambda: self._look(publisher, now))
+            self._changed.notify_all()
 
     def receive(self, timeout_s: float | None = None) -> Event | None:
         """Wait for the next event."""
@@ -126,8 +169,10 @@ class Ros2Subscription:
     def _take(self, deadline_s: float) -> _Arrival | None:
         with self._changed:
             while not self._is_closed:
+                for publisher in self._publishers.values():
+                    self._watch(publisher)
                 now_s = time.monotonic()
-                due = [(p.due_at_s(p.arrivals[0]), p) for p in self._publishers.values() if p.arrivals]
+                due = [(publisher.due_at_s, publisher) for publisher in self._publishers.values() if publisher.arrivals]
                 ready = [publisher for due_at_s, publisher in due if due_at_s <= now_s]
                 if ready:
                     arrival = min(ready, key=lambda publisher: publisher.arrivals[0].number).pop()

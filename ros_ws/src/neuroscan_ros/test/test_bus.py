@@ -39,6 +39,7 @@ from neuroscan_core.domain.events import (
     SegmentationReady,
     SeriesCompleted,
     SeriesOpened,
+    SeriesProgress,
     SliceReceived,
 )
 from neuroscan_core.domain.geometry import StackGeometry
@@ -251,6 +252,21 @@ def test_a_handler_that_hangs_holds_up_neither_events_nor_other_requests(open_bu
         assert asking.result(PATIENCE_S).masks == ()
 
 
+def test_requests_of_one_type_wait_for_one_another_however_long_one_takes(open_bus: Callable[..., Ros2Bus]) -> None:
+    gateway, viewer = open_bus(GATEWAY), open_bus(VIEWER)
+    busy, pause = threading.Lock(), threading.Event()
+
+    def handle(_: ListSeries) -> SeriesList:
+        assert busy.acquire(blocking=False)
+        pause.wait(0.05)
+        busy.release()
+        return SeriesList(())
+
+    with gateway.serve(ListSeries, handle), ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(viewer.request, ListSeries(), timeout_s=PATIENCE_S) for _ in range(8)]
+        assert all(future.result().series == () for future in asking)
+
+
 def test_nothing_of_a_closed_bus_is_left_on_its_node_and_the_next_one_works(node: Node) -> None:
     def entities() -> list[str]:
         kinds = (node.publishers, node.subscriptions, node.clients, node.services)
@@ -277,10 +293,10 @@ def test_requests_that_timed_out_leave_nothing_behind(open_bus: Callable[..., Ro
         for _ in range(3):
             with pytest.raises(RequestTimeout):
                 viewer.request(ListSeries(), timeout_s=0.1)
+        (client,) = viewer._client._clients.values()
+        assert client._pending_requests == {}
         release.set()
         assert viewer.request(ListSeries(), timeout_s=PATIENCE_S).series == ()
-    (client,) = viewer._client._clients.values()
-    assert client._pending_requests == {}
     assert viewer._client._asked == set()
 
 
@@ -321,6 +337,103 @@ def test_no_mask_is_lost_however_fast_they_come_and_however_slow_they_are_taken(
         assert feed.receive(0.05) is None
         assert feed.statistics.num_replayed > 0
     assert received == list(range(num_masks))
+
+
+def test_masks_survive_a_restart_of_the_segmenter_and_of_the_viewer(domain_id: int) -> None:
+    masks = [mask_ready("1.2", k) for k in range(300)]
+
+    def replay(request: ReplayMasks) -> ReplayedMasks:
+        return ReplayedMasks(tuple(masks[request.from_sequence : request.from_sequence + request.limit]))
+
+    def take_masks(feed: MaskFeed, gateway: Ros2Bus, count: int) -> list[int]:
+        sequences: list[int] = []
+        while len(sequences) < count:
+            mask = feed.receive(0.1)
+            if mask is not None:
+                sequences.append(mask.sequence)
+                continue
+            gateway.publish(GatewayHeartbeat((SeriesProgress("1.2", "segmenting", 0, 0, 0, True),)))
+        return sequences
+
+    with ExitStack() as opened:
+        gateway, viewer, second_viewer = (
+            opened.enter_context(open_ros2_bus(role, domain_id=domain_id)) for role in (GATEWAY, VIEWER, VIEWER)
+        )
+        feed = opened.enter_context(MaskFeed(viewer))
+        for begin in (0, 100):  # two lives of the segmenter; what its first did not send is in the log of the second
+            with open_ros2_bus(SEGMENTER, domain_id=domain_id) as segmenter, segmenter.serve(ReplayMasks, replay):
+                for mask in masks[begin : begin + 100]:
+                    segmenter.publish(mask)
+        with open_ros2_bus(SEGMENTER, domain_id=domain_id) as segmenter, segmenter.serve(ReplayMasks, replay):
+            for mask in masks[200:]:
+                segmenter.publish(mask)
+            assert take_masks(feed, gateway, 300) == list(range(300))
+            feed.close()
+            viewer.close()
+            with MaskFeed(second_viewer) as next_life:
+                assert take_masks(next_life, gateway, 300) == list(range(300))
+
+
+def test_what_has_come_can_be_received_although_the_node_is_not_spun_any_more(domain_id: int) -> None:
+    context = Context()
+    rclpy.init(args=[], context=context, domain_id=domain_id)
+    node = Node("tested", context=context, enable_rosout=False)
+    with Ros2Bus(node, (GATEWAY,)) as bus, bus.subscribe(GatewayHeartbeat, SliceReceived) as subscription:
+        with spinning(node):
+            connect(bus, subscription)
+            bus.publish(slice_received("1.2", 1))
+            wait_until(lambda: any(publisher.arrivals for publisher in subscription._publishers.values()))
+        (event,) = take(subscription, 1)
+        assert isinstance(event, SliceReceived)
+        assert event.sequence == 1
+        assert subscription.receive(0.0) is None
+        with pytest.raises(RequestTimeout):
+            bus.request(ListSeries(), timeout_s=0.05)
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_a_bus_whose_context_has_ended_says_so_and_can_be_closed(domain_id: int) -> None:
+    context = Context()
+    rclpy.init(args=[], context=context, domain_id=domain_id)
+    node = Node("tested", context=context, enable_rosout=False)
+    with (
+        spinning(node),
+        Ros2Bus(node, (GATEWAY,)) as bus,
+        bus.subscribe(SliceReceived) as subscription,
+        bus.serve(ListSeries, lambda _: SeriesList(())),
+    ):
+        context.shutdown()
+        with pytest.raises(BusError):
+            bus.request(ListSeries(), timeout_s=0.1)
+        with pytest.raises(BusError):
+            bus.publish(GatewayHeartbeat(()))
+        with pytest.raises(BusError):
+            bus.subscribe(GatewayHeartbeat)
+        with pytest.raises(BusError), bus.serve(GetGatewayHealth, lambda _: Health(True)):
+            pass
+        assert subscription.receive(0.0) is None
+    node.destroy_node()
+
+
+def test_a_handler_that_never_ends_does_not_keep_the_bus_open_for_ever(open_bus: Callable[..., Ros2Bus]) -> None:
+    gateway, viewer = open_bus(GATEWAY), open_bus(VIEWER)
+    is_asked, release = threading.Event(), threading.Event()
+
+    def hang(_: ListSeries) -> SeriesList:
+        is_asked.set()
+        release.wait(PATIENCE_S)
+        return SeriesList(())
+
+    with gateway.serve(ListSeries, hang), ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(viewer.request, ListSeries(), timeout_s=PATIENCE_S)
+        assert is_asked.wait(PATIENCE_S)
+        for server in gateway._servers.values():
+            server.close(0.05)
+        release.set()
+        viewer.close()
+        with pytest.raises(RequestTimeout):
+            asking.result(PATIENCE_S)
 
 
 LISTENER = """

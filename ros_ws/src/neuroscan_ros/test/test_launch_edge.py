@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,19 @@ def launch_edge(node: RosNode, bus: str, *arguments: str, namespace: str = "") -
     return launched
 
 
+def start_scanner(node: RosNode, series: PhantomSeries) -> subprocess.Popen[str]:
+    """Begin to send a series slowly; a third of it has been acknowledged on return."""
+    scanner = subprocess.Popen(
+        node.command("send", str(series.paths[0].parent), "127.0.0.1", str(node.port), "--pace", "8"),
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    with node.journal() as journal:
+        wait_for(
+            lambda: len(journal.instances(series.series_uid)) > len(series.paths) // 3 + 1, "a third of the slices"
+        )
+    return scanner
+
+
 def keys_of(masks: list[Any]) -> set[tuple[str, int]]:
     return {(mask.key.sop_instance_uid, mask.key.frame_number) for mask in masks}
 
@@ -83,15 +97,22 @@ def test_an_interrupt_in_the_middle_of_a_series_loses_nothing(
 ) -> None:
     series = phantom_series(f"interrupt-{is_group}")
     launched = launch_edge(ros_node, "ros2")
-    half = len(series.paths) // 2
-    storescu(ros_node.port, series.paths[:half])
-    status, statuses = launched.interrupt(is_group=is_group)
-    assert (status, set(statuses.values())) == (0, {0}), launched.log()[-4000:]
+    with start_scanner(ros_node, series) as scanner:
+        status, ends = launched.interrupt(is_group=is_group)
+        assert (status, ends) == (0, dict.fromkeys(PROCESSES["ros2"], 0)), launched.log()[-4000:]
+        report, _ = scanner.communicate(timeout=60)
+    acknowledged = int(re.search(r"(\d+) objects", report)[1])
+    with ros_node.journal() as journal:
+        assert len(journal.instances(series.series_uid)) >= acknowledged > len(series.paths) // 3, report
     launch_edge(ros_node, "ros2")
-    storescu(ros_node.port, series.paths[half:])
+    send_until_all_are_acknowledged(ros_node, series)
     wait_for(lambda: of_modality(archive, "SR"), "a result")
-    record = ros_node.wait_for_state(series.series_uid, "delivered")
-    assert record.num_slices == len(series.paths)
+
+    def is_whole() -> bool:
+        record = ros_node.series(series.series_uid)
+        return record is not None and (record.num_slices, record.state.value) == (len(series.paths), "delivered")
+
+    wait_for(is_whole, "the result of the whole series")
 
 
 @pytest.mark.parametrize(
@@ -104,14 +125,9 @@ def test_a_process_killed_in_the_middle_of_a_series_changes_nothing_in_the_end(
     series = phantom_series(f"kill-{bus}-{victim}")
     masks = listen(msgs.Mask, "/neuroscan/masks", KEEP_ALL)
     launched = launch_edge(ros_node, bus)
-    scanner = subprocess.Popen(
-        ros_node.command("send", str(series.paths[0].parent), "127.0.0.1", str(ros_node.port), "--pace", "8"),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    with ros_node.journal() as journal:
-        wait_for(lambda: len(journal.instances(series.series_uid)) > len(series.paths) // 3, "a third of the slices")
-    launched.kill(victim)
-    scanner.wait(timeout=60)
+    with start_scanner(ros_node, series) as scanner:
+        launched.kill(victim)
+        scanner.communicate(timeout=60)
     send_until_all_are_acknowledged(ros_node, series)
     assert_exactly_one_result(ros_node, archive, series)
     if victim.startswith("gateway"):

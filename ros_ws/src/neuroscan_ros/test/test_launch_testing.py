@@ -1,4 +1,4 @@
-"""Runs `edge_launch_test.py` as a person does: `launch_test edge_launch_test.py name:=value`."""
+"""Runs `launch_testing_edge.py` as a person does: `launch_test launch_testing_edge.py name:=value`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_launch_test_passes(
     dcmtk("storescu")
     series = phantom_series("launch-test")
     arguments = (f"config:={ros_node.config_path}", f"series:={series.paths[0].parent}", f"port:={ros_node.port}")
-    file = Path(__file__).with_name("edge_launch_test.py")
+    file = Path(__file__).with_name("launch_testing_edge.py")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
         [sys.executable, "-m", "launch_testing.launch_test", str(file), *arguments],
