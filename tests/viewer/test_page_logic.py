@@ -16,6 +16,14 @@ def test_text_has_its_values_and_the_plural_of_its_number() -> None:
     assert said == ["and one more", "and 2 more", "and 0 more", "and 4,000 more", "3 of 1,155"]
 
 
+def test_language_is_the_first_wanted_one_that_there_is() -> None:
+    said = evaluate("""
+      import { chooseLanguage } from "js/i18n.js";
+      say([["de-AT", "en-GB"], ["fr", "de"], ["fr"], []].map((wanted) => chooseLanguage(wanted, ["en", "de"])));
+    """)
+    assert said == ["de", "de", "en", "en"]
+
+
 def test_text_that_is_missing_is_told_to_the_console_and_shows_its_key() -> None:
     shown, problems = evaluate("""
       import { hasText, t } from "js/i18n.js";

@@ -78,6 +78,11 @@ def test_every_key_that_exists_is_used() -> None:
     assert not unused
 
 
+def test_languages_that_are_offered_are_those_that_there_are() -> None:
+    (listed,) = re.findall(r"LANGUAGES = (\[.*?\])", (STATIC / "js" / "i18n.js").read_text(encoding="utf-8"))
+    assert sorted(json.loads(listed)) == [path.stem for path in LOCALES]
+
+
 def test_plural_texts_have_the_form_that_every_language_has() -> None:
     sections = json.loads((STATIC / "locales" / "en.json").read_text(encoding="utf-8"))
     assert all(isinstance(section, dict) for section in sections.values())

@@ -2,16 +2,28 @@
 // A value is a text with {names}, or an object of plural forms ({one, other}, as Intl.PluralRules names them) chosen by n.
 // tests/viewer/test_page_texts.py fails where a key that is used does not exist, or one that exists is not used.
 
+// Add a language here and as static/locales/<language>.json; the browser's first one that is here is used.
+export const LANGUAGES = ["en"];
+
 let texts = {};
 let language = "en";
 let plurals = new Intl.PluralRules(language);
 let numbers = new Map();
 
 /**
+ * The first wanted language that there is; English otherwise.
+ * @param {readonly string[]} wanted such as navigator.languages
+ * @param {string[]} [available]
+ */
+export function chooseLanguage(wanted, available = LANGUAGES) {
+  return wanted.map((tag) => tag.toLowerCase().split("-")[0]).find((language) => available.includes(language)) ?? "en";
+}
+
+/**
  * Load a language; called once before the first page is drawn.
  * @param {string} [wanted]
  */
-export async function loadLocale(wanted = "en") {
+export async function loadLocale(wanted = chooseLanguage(navigator.languages)) {
   const answer = await fetch(new URL(`../locales/${wanted}.json`, import.meta.url));
   if (!answer.ok) throw new Error(`The texts for ${wanted} cannot be loaded (${answer.status}).`);
   useTexts(wanted, await answer.json());

@@ -7,11 +7,11 @@ import { formatVolume } from "../format.js";
 
 /** @param {Object} known the case @returns {Node[]} nothing before there is something */
 export function results(known) {
-  const report = (known.reports ?? []).find(({ kind }) => kind === "html");
-  const files = [
-    ...(known.reports ?? []).filter(({ kind }) => kind !== "html").map(({ kind, url }) => ({ kind, url })),
-    ...(known.downloads ?? []).filter(({ kind }) => kind.toLowerCase() !== "sr" || !(known.reports ?? []).some((other) => other.kind === "sr")),
-  ];
+  const { reports = [], downloads = [] } = known;
+  const report = reports.find(({ kind }) => kind === "html");
+  // Where every model has an SR of its own, the one of the report is among them.
+  const hasOwn = downloads.some(({ kind }) => kind === "SR");
+  const files = [...reports.filter(({ kind }) => kind !== "html" && !(kind === "sr" && hasOwn)), ...downloads];
   const canOpen = known.num_slices > 0;
   const images = el("a", { class: "button primary", href: `#/case/${encodeURIComponent(known.id)}` }, icon("open"), t("results.open"));
   if (!report && !files.length) return canOpen ? [el("p", {}, images)] : [];
