@@ -37,7 +37,8 @@ def test_figures_are_written_with_their_unit() -> None:
     said = evaluate("""
       import { formatBytes, formatMs, formatSeconds, formatShare, formatVolume } from "js/format.js";
       say([formatMs(null), formatMs(3.14), formatMs(38.4), formatMs(1240), formatSeconds(185.2), formatVolume(52.94),
-           formatBytes(1), formatBytes(999), formatBytes(2400), formatBytes(20_300_000), formatBytes(2e9), formatShare(0.914)]);
+           formatBytes(1), formatBytes(999), formatBytes(2400), formatBytes(20_300_000), formatBytes(2e9),
+           formatShare(0.914)]);
     """)
     assert said == [
         "none",
