@@ -33,7 +33,7 @@ def is_supervised() -> bool:
 
 
 def up(config: ConfigFile = None, supervised: Supervised = False) -> None:
-    """Run the whole node: gateway, segmenter and status page; restart what crashes."""
+    """Run the whole node: gateway, segmenter and the application in the browser; restart what crashes."""
     from neuroscan_core.node import announce_ready, process_specs
     from neuroscan_core.supervise import Supervisor
 
@@ -81,18 +81,25 @@ def segmenter(config: ConfigFile = None, crash_at: CrashAt = None, supervised: S
 
 
 def viewer(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Supervised = False) -> None:
-    """Run the status page alone."""
+    """Run the application in the browser alone."""
     from neuroscan_core.bus import open_bus
     from neuroscan_core.bus.feed import MaskFeed
     from neuroscan_core.domain.events import VIEWER
+    from neuroscan_core.inference.bundle import find_bundles
     from neuroscan_core.viewer.process import Viewer
 
     node = _begin(config, VIEWER, crash_at)
     os.nice(PICTURES_WAIT)
     stopping = _stop_on_signals(supervised)
+    cards = {name: bundle.card for name, bundle in find_bundles(node.segmenter.models_dir).items()}
+    options = ("-c", str(config)) if config else ()
+    command = (sys.executable, "-m", "neuroscan_core.cli", "segment-case", *options)
     bus = open_bus(node, VIEWER)
     try:
-        with MaskFeed(bus) as masks, Viewer(node.viewer, bus, masks):
+        with (
+            MaskFeed(bus) as masks,
+            Viewer(node.viewer, bus, masks, receiver=node.gateway, cards=cards, segment_command=command),
+        ):
             stopping.wait()
     finally:
         bus.close()

@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from neuroscan_core.domain.errors import (
+    CaseError,
+    CaseNotFound,
     ConfigurationError,
     DicomError,
     NeuroScanError,
@@ -26,6 +28,8 @@ from neuroscan_core.log import get_logger
 log = get_logger(__name__)
 
 _STATUS: tuple[tuple[type[NeuroScanError], HTTPStatus], ...] = (
+    (CaseNotFound, HTTPStatus.NOT_FOUND),
+    (CaseError, HTTPStatus.CONFLICT),
     (RequestTimeout, HTTPStatus.SERVICE_UNAVAILABLE),
     (RequestRefused, HTTPStatus.CONFLICT),
     (StorageError, HTTPStatus.INSUFFICIENT_STORAGE),

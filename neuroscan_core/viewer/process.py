@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Protocol
@@ -14,7 +14,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from starlette.types import ASGIApp
 
-from neuroscan_core.config import ViewerConfig
+from neuroscan_core.config import GatewayConfig, ViewerConfig
 from neuroscan_core.domain.errors import BusError, ConfigurationError
 from neuroscan_core.domain.events import (
     Event,
@@ -27,7 +27,9 @@ from neuroscan_core.domain.events import (
     SeriesOpened,
     SeriesRejected,
     SliceReceived,
+    StudyReady,
 )
+from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.requests import (
     DescribeSeries,
     GetGatewayHealth,
@@ -40,9 +42,14 @@ from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 from neuroscan_core.viewer.app import create_app
 from neuroscan_core.viewer.board import MAX_SERIES, Board
+from neuroscan_core.viewer.cases.compare import CompareJobs
+from neuroscan_core.viewer.cases.routes import case_routes, case_topic
+from neuroscan_core.viewer.cases.store import CaseStore
 from neuroscan_core.viewer.live import BoardTopic, live_routes
 from neuroscan_core.viewer.metrics import join_metrics
+from neuroscan_core.viewer.security import is_identity_shown
 from neuroscan_core.viewer.security.guard import Guard
+from neuroscan_core.viewer.security.hosts import is_loopback
 
 log = get_logger(__name__)
 
@@ -53,7 +60,7 @@ MAX_CONNECTIONS = 256
 WAIT_S = 0.5  # how soon the threads notice that the viewer stops
 _WATCHED = (
     SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, GatewayHeartbeat, ResultDelivered, SegmentationReady,
-    SegmentationFailed,
+    SegmentationFailed, StudyReady,
 )  # fmt: skip
 _CHANGING_DETAILS = (SeriesOpened, SeriesCompleted, SeriesRejected, ResultDelivered, SegmentationReady)
 _NO_ANSWER = {
@@ -130,6 +137,12 @@ class Viewer:
         Opened for the role ``viewer``; the caller closes it.
     masks : MaskSource
         The caller closes it after `stop`.
+    receiver : GatewayConfig, optional
+        Where images are sent to; told to people.
+    cards : mapping of str to ModelCard, optional
+        Models by name, for names and colours of labels and for comparisons.
+    segment_command : sequence of str, optional
+        Worker that runs another model on a case, see `cases.compare`; without it none can be run.
 
     Raises
     ------
@@ -137,9 +150,20 @@ class Viewer:
         Its port is taken, or others than this machine could reach it without a login.
     """
 
-    def __init__(self, config: ViewerConfig, bus: MessageBus, masks: MaskSource) -> None:
+    def __init__(
+        self,
+        config: ViewerConfig,
+        bus: MessageBus,
+        masks: MaskSource,
+        *,
+        receiver: GatewayConfig | None = None,
+        cards: Mapping[str, ModelCard] | None = None,
+        segment_command: Sequence[str] = (),
+    ) -> None:
         self._config, self._bus, self._masks = config, bus, masks
         self._board = Board()
+        self.cases = CaseStore(bus, cards, max_bytes=config.max_case_bytes)
+        self._compare = CompareJobs(segment_command, self.cases.cards)
         self._stopping = threading.Event()
         self._should_describe = threading.Event()
         self.registry = CollectorRegistry()
@@ -149,7 +173,12 @@ class Viewer:
         )
         app = create_app(
             BusStatus(bus, self.registry), Guard(config), uploads=config.uploads, is_stopping=self._stopping.is_set,
-            routes=live_routes(self._board, bus), topics=[BoardTopic(self._board)],
+            receiver=receiver,
+            routes=[
+                *live_routes(self._board, bus),
+                *case_routes(self.cases, self._compare, is_identity_shown=is_identity_shown),
+            ],
+            topics=[BoardTopic(self._board), case_topic(self.cases)],
         )  # fmt: skip
         self._server = uvicorn.Server(_server_config(app, config))
         self._socket = _listen(config.host, config.port)
@@ -178,11 +207,16 @@ class Viewer:
 
     def start(self) -> None:
         """Begin to watch and to serve."""
+        self.cases.start()
+        self._compare.start()
         for thread in self._threads:
             thread.start()
         host, port = self.address
         scheme = "https" if self._config.tls else "http"
         log.info("status page is ready", url=f"{scheme}://{host}:{port}/", needs_login=self._config.auth is not None)
+        is_secure = self._config.tls is not None or self._config.behind_tls_proxy
+        if self._config.auth is not None and not is_secure and not is_loopback(self._config.host):
+            log.warning("passwords and images cross the network unencrypted; set viewer.tls or viewer.behind_tls_proxy")
 
     def stop(self) -> None:
         """End open streams, then the threads."""
@@ -192,6 +226,8 @@ class Viewer:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(timeout=5)
+        self._compare.stop()
+        self.cases.stop()
         self._socket.close()
 
     def _serve(self) -> None:
@@ -205,6 +241,7 @@ class Viewer:
             self._events_total.labels(type(event).__name__).inc()
             try:
                 self._board.apply(event)
+                self.cases.apply(event)
                 if isinstance(event, _CHANGING_DETAILS):
                     self._should_describe.set()
             except Exception:
@@ -214,7 +251,9 @@ class Viewer:
         described_s = -DESCRIBE_S
         while not self._stopping.is_set():
             try:
-                self._board.merge(self._bus.request(ListSeries(), timeout_s=ASK_TIMEOUT_S).series)
+                listed = self._bus.request(ListSeries(), timeout_s=ASK_TIMEOUT_S).series
+                self._board.merge(listed)
+                self.cases.merge(listed)
                 if self._should_describe.is_set() or time.monotonic() >= described_s + DESCRIBE_S:
                     self._should_describe.clear()
                     self._board.describe(self._bus.request(DescribeSeries(MAX_SERIES), timeout_s=ASK_TIMEOUT_S).series)

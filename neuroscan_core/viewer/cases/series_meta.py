@@ -19,6 +19,7 @@ from neuroscan_core.viewer.cases.masks import FINAL, RUNNING, MaskSet
 if TYPE_CHECKING:
     from neuroscan_core.viewer.cases.series import SeriesCase
 
+_NOT_YET = frozenset({"receiving", "complete", "segmenting"})
 _NAMES = {"SEG": "Segmentation (DICOM SEG)", "SR": "Measurement report (DICOM SR)"}
 
 
@@ -138,9 +139,11 @@ def _state(case: SeriesCase) -> str:
         return "rejected"
     if case.progress is not None:
         # The list is asked for once a second; events are quicker.
-        if case.progress.state == "receiving" and case.completed is not None and not case.is_reopened:
-            return "complete"
-        return case.progress.state
+        is_whole = case.completed is not None and not case.is_reopened
+        own = case.sets.get(f"v{case.version}")
+        if is_whole and own is not None and own.state == FINAL and case.progress.state in _NOT_YET:
+            return "segmented"
+        return "complete" if is_whole and case.progress.state == "receiving" else case.progress.state
     return "complete" if case.completed is not None else "receiving"
 
 
