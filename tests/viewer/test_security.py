@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from neuroscan_core.bus.feed import MaskFeed
 from neuroscan_core.bus.memory import InMemoryBus
 from neuroscan_core.config import ViewerConfig
 from neuroscan_core.domain.errors import ConfigurationError
+from neuroscan_core.domain.requests import DescribeSeries, ListSeries, SeriesDetails, SeriesList
 from neuroscan_core.viewer.process import Viewer
 from neuroscan_core.viewer.security.credentials import PasswordHash
 
@@ -32,6 +34,8 @@ def page(**settings: Any) -> Iterator[httpx.Client]:
     with ExitStack() as stack:
         bus = InMemoryBus()
         stack.callback(bus.close)
+        stack.enter_context(bus.serve(ListSeries, lambda _: SeriesList(())))
+        stack.enter_context(bus.serve(DescribeSeries, lambda _: SeriesDetails(())))
         masks = stack.enter_context(MaskFeed(bus))
         viewer = stack.enter_context(Viewer(ViewerConfig(port=0, **settings), bus, masks))
         port = viewer.address[1]
@@ -197,7 +201,7 @@ def test_a_program_with_the_token_needs_no_session(tmp_path: Path) -> None:
         assert client.get("/api/series", headers=bearer).status_code == 200
         assert client.post("/api/cases/s0123456789abcdef/retry", headers=bearer).status_code == 404
         assert client.get("/api/series", headers={"authorization": "Bearer " + "x" * 40}).status_code == 401
-        assert client.get("/api/series", headers={"authorization": "Bearer "}).status_code == 401
+        assert client.get("/api/series", headers={"authorization": "Bearer"}).status_code == 401
 
 
 def test_a_password_is_no_bearer_token() -> None:
@@ -214,7 +218,7 @@ def test_what_changes_something_needs_the_token_of_the_session() -> None:
         csrf = client.get("/api/session").json()["csrf"]
         assert client.post("/api/identity", json={"shown": True}).status_code == 403
         assert client.post("/api/identity", json={"shown": True}, headers={"x-csrf-token": "x"}).status_code == 403
-        assert client.post("/api/identity", json={"shown": True}, headers={"x-csrf-token": "é"}).status_code == 403
+        assert client.post("/api/identity", json={"shown": True}, headers={"x-csrf-token": b"\xe9"}).status_code == 403
         for method in ("POST", "DELETE", "PUT", "PATCH"):
             answer = client.request(method, "/api/cases/s0123456789abcdef")
             assert answer.status_code == 403, method
@@ -367,7 +371,9 @@ def test_the_page_speaks_https_with_a_certificate_of_its_own(tmp_path: Path) -> 
     settings = {"tls": {"certificate": certificate, "key": key}, "auth": {"password_hash": HASH}}
     with page(**settings) as plain:
         url = f"https://127.0.0.1:{plain.base_url.port}"
-        with httpx.Client(base_url=url, verify=str(certificate), timeout=PATIENCE_S) as client:
+        with httpx.Client(
+            base_url=url, verify=ssl.create_default_context(cafile=certificate), timeout=PATIENCE_S
+        ) as client:
             answer = log_in(client)
             assert answer.status_code == 200 and "secure" in answer.headers["set-cookie"].lower()
             assert client.get("/api/series").status_code == 200

@@ -153,7 +153,7 @@ class Guard:
         for method, pattern, action in _AUDITED:
             found = pattern.fullmatch(path)
             if request.method == method and found is not None:
-                self.audit.note(action, session=mark, address=address, status=status, **found.groupdict())
+                self.audit.note(action, session=mark, address=address, status=int(status), **found.groupdict())
         found = _CASE.fullmatch(path)
         if request.method != "GET" or found is None or session is None or not session.identity_shown:
             return
