@@ -7,7 +7,7 @@
 export const OKABE_ITO = ["#e69f00", "#56b4e9", "#d55e00", "#009e73", "#f0e442", "#0072b2", "#cc79a7"];
 
 /** Only the first segmentation, only the second, both. */
-export const DIFFERENCE = { 1: "#e69f00", 2: "#0072b2", 3: "#f5f5f5" };
+export const DIFFERENCE = { 1: "#e69f00", 2: "#0072b2", 3: "#009e73" };
 
 // Viridis by S. van der Walt and N. Smith (CC0), every ninth of its way; between them it is close to straight.
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];

@@ -29,10 +29,10 @@ export function commandsOf(view) {
     announce(toolName(tool));
   };
 
-  const jump = ({ isQuiet = false } = {}) => {
+  const jump = ({ isQuiet = false, slice = -1 } = {}) => {
     const shown = state.first && state.segmentation(state.first);
     const values = new Set((shown?.labels ?? []).map((/** @type {any} */ { value }) => value));
-    const arrival = shown ? largestSlice(feed.layer(state.first).masks, values) : -1;
+    const arrival = slice >= 0 ? slice : shown ? largestSlice(feed.layer(state.first).masks, values) : -1;
     if (arrival >= 0) {
       showSlice(view, arrival, values);
     } else if (!isQuiet) {

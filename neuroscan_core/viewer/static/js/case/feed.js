@@ -185,7 +185,8 @@ export class CaseFeed extends EventTarget {
   }
 
   _pump() {
-    while (!this.isClosed && this.meta && this._running < NUM_PARALLEL) {
+    // Until there is a first picture nothing else may be in its way.
+    while (!this.isClosed && this.meta && this._running < (this.numLoaded === 0 ? 1 : NUM_PARALLEL)) {
       const range = this._nextRange();
       if (!range) {
         return;
@@ -212,7 +213,7 @@ export class CaseFeed extends EventTarget {
     if (from < 0 || this.size === 0) {
       return null;
     }
-    const most = this.numLoaded === 0 && this._running === 0 ? 1 : Math.max(1, Math.floor(BATCH_BYTES / (2 * this.size)));
+    const most = this.numLoaded === 0 ? 1 : Math.max(1, Math.floor(BATCH_BYTES / (2 * this.size)));
     let count = 1;
     while (count < most && isMissing(from + count)) {
       count += 1;
@@ -241,6 +242,7 @@ export class CaseFeed extends EventTarget {
         this.slices[from + n] = voxels;
       });
       this.newest = Math.max(this.newest, from + loaded.length - 1);
+      this._updateLayers();
       this.dispatchEvent(new CustomEvent("slices", { detail: range.slice(0, loaded.length) }));
     } finally {
       range.forEach((n) => this._asked.delete(n));
@@ -248,6 +250,9 @@ export class CaseFeed extends EventTarget {
   }
 
   _updateLayers() {
+    if (this.numLoaded === 0) {
+      return;
+    }
     for (const segmentation of this.meta?.segmentations ?? []) {
       if (this._wantedLayers.has(segmentation.id) && this.layer(segmentation.id).revision < segmentation.revision) {
         this._loadMasks(segmentation.id).catch((reason) => this._fail(reason, () => this._updateLayers()));

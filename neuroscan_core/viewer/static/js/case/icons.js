@@ -17,7 +17,6 @@ const PATHS = {
   large: "M3 3h12v18H3zM17 3h4v5h-4zM17 10h4v4h-4zM17 16h4v5h-4z",
   enlarge: "M14 4h6v6M20 4l-7 7M10 20H4v-6M4 20l7-7",
   keys: "M3 6h18v12H3zM6 10h1M10 10h1M14 10h1M18 10h.5M8 14.5h8",
-  go: "M5 12h13M12 6l6 6-6 6",
   cube: "M12 2.5l8.5 5v9L12 21.5l-8.5-5v-9zM12 12l8.5-4.5M12 12v9.5M12 12L3.5 7.5",
 };
 

@@ -5,7 +5,6 @@ import { formatMs, formatVolume } from "../format.js";
 import { formatNumber, t } from "../i18n.js";
 import { coloursOf } from "./colours.js";
 import { labelled, line, section, select, setField, setOptions, setRows } from "./controls.js";
-import { icon } from "./icons.js";
 import { segmentationName } from "./names.js";
 
 export class RegionsPanel {
@@ -67,7 +66,7 @@ export class RegionsPanel {
     const go = el("button", {
       type: "button", class: "case-region", onClick: () => this.commands.goTo(row), disabled: row.slice === null || row.slice === undefined,
       title: t("case.regions.go", { name }), dataset: { key: `go-${row.name}` },
-    }, name, icon("go"));
+    }, name);
     return el("tr", { class: row.isComposite ? "composite" : "" },
       el("th", { scope: "row" }, el("span", { class: "case-region-name" }, show, swatch, go)),
       el("td", { text: formatVolume(row.volume_ml) }), el("td", { text: diametersText(row) }),

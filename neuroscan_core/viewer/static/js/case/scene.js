@@ -1,7 +1,7 @@
 /** Surfaces in three dimensions: what is labelled, inside a head that is half transparent. Drawn only when it changes. */
 
 import {
-  AmbientLight, BufferAttribute, BufferGeometry, CanvasTexture, Color, DirectionalLight, DoubleSide, Mesh, MeshLambertMaterial,
+  AmbientLight, Box3, BufferAttribute, BufferGeometry, CanvasTexture, Color, DirectionalLight, DoubleSide, Mesh, MeshLambertMaterial,
   PerspectiveCamera, Scene, Sphere, SphereGeometry, Sprite, SpriteMaterial, Vector3, WebGLRenderer,
 } from "../../vendor/three/three.module.min.js";
 import { directionOf, Orbit } from "./orbit.js";
@@ -9,6 +9,7 @@ import { directionOf, Orbit } from "./orbit.js";
 const FIELD_OF_VIEW = 32;
 const HEAD_COLOUR = "#c9b8a8";
 const HEAD_OPACITY = 0.22;
+const OUTERMOST_OPACITY = 0.45;
 const SIDES = { L: [1, 0, 0], R: [-1, 0, 0], P: [0, 1, 0], A: [0, -1, 0], S: [0, 0, 1], I: [0, 0, -1] };
 
 /** @typedef {ReturnType<import("./wire.js").readSurface>[number]} Part */
@@ -62,19 +63,32 @@ export class SurfaceScene {
   /** @param {Part[]} tumour @param {Part[]} head */
   show(tumour, head) {
     this.clear();
-    this.parts = tumour.map((part) => meshOf(part, new MeshLambertMaterial({ color: part.colour })));
-    this.parts.forEach((mesh, n) => {
-      mesh.userData.label = tumour[n].label;
+    this.parts = tumour.map((part) => {
+      const mesh = meshOf(part, new MeshLambertMaterial({ color: part.colour }));
+      mesh.userData.label = part.label;
       this.scene.add(mesh);
+      return mesh;
     });
+    this._letLookInside();
     if (head.length > 0) {
       const material = new MeshLambertMaterial({ color: HEAD_COLOUR, transparent: true, opacity: HEAD_OPACITY, depthWrite: false, side: DoubleSide });
       this.head = meshOf(head[0], material);
-      this.head.renderOrder = 1;
+      this.head.renderOrder = 2;
       this.scene.add(this.head);
     }
     this._frameAll();
     this.draw();
+  }
+
+  /** The outermost of several regions is half transparent: the others lie inside it. */
+  _letLookInside() {
+    if (this.parts.length < 2) {
+      return;
+    }
+    const radius = (/** @type {Mesh} */ mesh) => mesh.geometry.boundingSphere?.radius ?? 0;
+    const outermost = this.parts.reduce((a, b) => (radius(b) > radius(a) ? b : a));
+    Object.assign(outermost.material, { transparent: true, opacity: OUTERMOST_OPACITY, depthWrite: false });
+    outermost.renderOrder = 1;
   }
 
   /** @param {Map<number, string>} colours @param {ReadonlySet<number>} hidden */
@@ -114,7 +128,7 @@ export class SurfaceScene {
     const { center, radius } = this.bounds;
     const half = (FIELD_OF_VIEW / 2) * (Math.PI / 180);
     const narrow = Math.min(1, this.camera.aspect);
-    const away = (radius * 1.12 * this.orbit.distance) / (Math.sin(half) * narrow);
+    const away = (radius * 0.98 * this.orbit.distance) / (Math.sin(half) * narrow);
     const [x, y, z] = directionOf(this.orbit);
     this.camera.up.set(0, 0, 1);
     this.camera.position.set(center.x + x * away, center.y + y * away, center.z + z * away);
@@ -135,9 +149,12 @@ export class SurfaceScene {
       this.bounds.union(/** @type {Sphere} */ (mesh.geometry.boundingSphere));
     }
     const { center, radius } = this.bounds;
+    const box = new Box3();
+    meshes.forEach((mesh) => box.union(/** @type {Box3} */ (mesh.geometry.boundingBox)));
+    const half = box.getSize(new Vector3()).multiplyScalar(0.5).addScalar(radius * 0.12);
     this.sides = Object.entries(SIDES).map(([letter, [x, y, z]]) => {
       const sprite = letterOf(letter, radius * 0.17);
-      sprite.position.set(center.x + x * radius, center.y + y * radius, center.z + z * radius);
+      sprite.position.set(center.x + x * half.x, center.y + y * half.y, center.z + z * half.z);
       this.scene.add(sprite);
       return sprite;
     });
@@ -150,6 +167,7 @@ function meshOf(part, material) {
   geometry.setAttribute("position", new BufferAttribute(part.positions, 3));
   geometry.setAttribute("normal", new BufferAttribute(part.normals, 3));
   geometry.setIndex(new BufferAttribute(part.triangles, 1));
+  geometry.computeBoundingBox();
   geometry.computeBoundingSphere();
   return new Mesh(geometry, material);
 }
@@ -169,6 +187,6 @@ function letterOf(letter, size) {
   context.fillText(letter, 32, 34);
   const sprite = new Sprite(new SpriteMaterial({ map: new CanvasTexture(canvas), depthTest: false, depthWrite: false }));
   sprite.scale.set(size, size, 1);
-  sprite.renderOrder = 2;
+  sprite.renderOrder = 3;
   return sprite;
 }

@@ -27,7 +27,8 @@ import { isGrowing, Toolbar } from "./toolbar.js";
  * @throws {import("../api.js").ApiError} where the case cannot be read
  */
 export async function openCase(container, caseId, context) {
-  performance.clearMarks("neuroscan:first-picture");
+  ["neuroscan:case-open", "neuroscan:first-picture"].forEach((name) => performance.clearMarks(name));
+  performance.mark("neuroscan:case-open");
   const view = new CaseView(container, caseId, context);
   try {
     await view.start();
@@ -44,7 +45,8 @@ class CaseView {
     this.context = context;
     this.feed = new CaseFeed(caseId);
     this.state = new ViewState(this.feed);
-    this.hasChosen = false; // a person chose a slice, or there was one to begin with
+    this.hasStart = false; // whether the crosshair was put into the tumour to begin with
+    this.startSlice = -1; // arrival number of what is shown first where there is a tumour
     this._closers = [() => this.feed.close(), () => this.state.close()];
     this._isBuilt = false;
     this._failure = /** @type {any} */ (null);
@@ -105,7 +107,8 @@ class CaseView {
     }
     if (state.follow && !isGrowing(feed)) {
       state.follow = false;
-      this.commands.jump(); // the series is whole: what matters is the tumour
+      this.hasStart = false; // the series is whole: what matters is the tumour
+      this.startSlice = -1;
     }
     this._chooseSegmentation();
     state.changed("meta");
@@ -118,7 +121,7 @@ class CaseView {
       .find((/** @type {any} */ region) => typeof region.slice === "number");
     const arrival = state.follow ? meta.num_slices - 1 : known?.slice ?? stack.order[stack.count >> 1];
     state.cursor = [meta.columns >> 1, meta.rows >> 1, Math.max(stack.slots[arrival] ?? 0, 0)];
-    this.hasChosen = Boolean(known);
+    this.startSlice = known?.slice ?? -1;
     feed.wanted = arrival;
   }
 
@@ -150,9 +153,9 @@ class CaseView {
   }
 
   _masks() {
-    if (!this.hasChosen && this.feed.isComplete && !isGrowing(this.feed)) {
-      this.hasChosen = true;
-      this.commands.jump({ isQuiet: true });
+    if (!this.hasStart && !isGrowing(this.feed)) {
+      this.hasStart = true;
+      this.commands.jump({ isQuiet: true, slice: this.startSlice });
     }
     this.state.changed("masks");
   }

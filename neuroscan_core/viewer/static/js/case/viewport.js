@@ -65,6 +65,7 @@ export class Viewport {
     if (!state.planes?.[this.plane] || this._size.width === 0 || !this.root.isConnected) {
       return;
     }
+    const began = performance.now();
     const isNew = this.picture.update(this.grey);
     const key = this._key();
     if (!isNew && key === this._drawn && !isForced) {
@@ -76,7 +77,7 @@ export class Viewport {
     this._paint(this.context, this._size);
     this._describe();
     if (isOtherSlice) {
-      this._mark();
+      this._mark(performance.now() - began);
     }
   }
 
@@ -244,12 +245,13 @@ export class Viewport {
     this.enlarge.title = /** @type {string} */ (this.enlarge.getAttribute("aria-label"));
   }
 
-  _mark() {
+  /** @param {number} drawMs of it, what the drawing took; the rest is waiting for the browser's next frame */
+  _mark(drawMs) {
     const ms = performance.now() - /** @type {number} */ (this.pending);
     if (performance.getEntriesByName("neuroscan:slice-change").length >= MAX_MARKS) {
       performance.clearMarks("neuroscan:slice-change");
     }
-    performance.mark("neuroscan:slice-change", { detail: { ms, plane: this.plane, index: this.state.indexOf(this.plane) } });
+    performance.mark("neuroscan:slice-change", { detail: { ms, draw_ms: drawMs, plane: this.plane, index: this.state.indexOf(this.plane) } });
     this.pending = null;
   }
 }
