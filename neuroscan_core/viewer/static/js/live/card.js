@@ -46,10 +46,11 @@ export class SeriesCard {
   _updateBars({ num_slices: slices, num_masks: masks, num_expected: expected, state }) {
     const isEnded = groupOf(state) !== "progress";
     const total = expected ? Math.max(expected, slices) : isEnded ? slices : null;
-    this._slices.set(slices, total, expected ? t("live.of", { n: slices, total }) : formatNumber(slices));
-    // Where nothing is to be segmented, an empty bar would look like something that is missing.
+    // Where nothing was taken, or is to be segmented, an empty bar would look like something that is missing.
+    this._slices.root.hidden = isEnded && slices === 0;
     this._masks.root.hidden = isEnded && masks === 0;
-    this._masks.set(masks, total ?? (slices || 1), expected || isEnded ? t("live.of", { n: masks, total: total ?? slices }) : formatNumber(masks));
+    this._slices.set(slices, total, total === null ? t("live.so_far", { n: slices }) : t("live.of", { n: slices, total }));
+    this._masks.set(masks, total ?? Math.max(slices, 1), t("live.of", { n: masks, total: total ?? slices }));
   }
 
   _updatePicture({ picture, overlay_number: shown, state }) {
