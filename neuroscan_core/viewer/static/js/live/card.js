@@ -62,6 +62,7 @@ export class SeriesCard {
       this._picture.append(el("span"));
     }
     if (!wanted) setText(this._picture.firstChild, groupOf(state) === "progress" ? t("live.no_mask_yet") : t("live.no_mask"));
+    this._picture.classList.toggle("small", !wanted && groupOf(state) !== "progress");
     this._shownPicture = wanted;
   }
 
