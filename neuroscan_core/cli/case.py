@@ -30,6 +30,7 @@ def segment_case(
     from neuroscan_core.diagnosis.views import IDENTITY
     from neuroscan_core.domain.errors import NeuroScanError
     from neuroscan_core.inference.bundle import find_bundles
+    from neuroscan_core.pipeline.study import bring_together
     from neuroscan_core.viewer.cases.compare import SEGMENTATION
     from neuroscan_core.viewer.cases.folder import CaseFolder
 
@@ -46,7 +47,9 @@ def segment_case(
         # One thread: the others belong to the series that are arriving.
         settings = node.segmenter.model_copy(update={"threads": 1})
         with closing(bundles[model].open_engine(settings)) as engine:
-            found = segment_with(engine, case.read_volume(), None, (IDENTITY,), progress)
+            volumes = case.read_sources()
+            study = bring_together(volumes, next(iter(volumes)), channels=engine.card.channels) if volumes else None
+            found = segment_with(engine, case.read_volume(), study, (IDENTITY,), progress)
     except NeuroScanError as error:
         typer.echo(json.dumps({"error": error.message, "remedy": error.remedy}))
         raise typer.Exit(1) from error

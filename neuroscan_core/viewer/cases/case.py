@@ -7,6 +7,7 @@ along their normal is in `meta` (``positions_mm``).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +145,21 @@ class Case(ABC):
         CaseConflict
             It is not complete.
         """
+
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """Names of the series of a study, e.g. T1ce, that `sources` will give; empty for a single series."""
+        return ()
+
+    def sources(self) -> Mapping[str, Volume]:
+        """Volumes of a study by the name of their sequence, the one that is shown first; may take seconds.
+
+        Raises
+        ------
+        CaseConflict
+            They are not kept.
+        """
+        return {}
 
     @abstractmethod
     def announce(self, model: str, version: str) -> str:

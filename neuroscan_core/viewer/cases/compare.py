@@ -91,10 +91,13 @@ class CompareJobs:
         card = self._cards.get(model)
         if card is None or not self._command:
             raise WebProblem(422, "There is no such model here.", remedy="Choose one of the list.")
-        if card.kind is not ModelKind.SLICE25D:
+        if card.kind is ModelKind.CLASSIFIER:
+            raise WebProblem(422, f"{model} does not segment.", remedy="Choose a model that does.")
+        if card.kind is not ModelKind.SLICE25D and not set(card.channels) <= set(case.sequences):
             raise WebProblem(
-                422, f"{model} does not segment a single series.", meaning=f"It needs {card.sequence} of one study.",
-                remedy="Choose a model of one series, or drop the whole study on the page.",
+                422, f"{model} does not segment a single series.",
+                meaning=f"It needs {', '.join(card.channels)} of one study.",
+                remedy="Choose a model of one series, or open the study.",
             )  # fmt: skip
         case.volume()  # raises where it is not there
         with self._lock:
@@ -129,6 +132,9 @@ class CompareJobs:
         folder = Path(tempfile.mkdtemp(prefix="neuroscan-compare-"))
         try:
             CaseFolder(folder).write_volume(volume)
+            if card.kind is not ModelKind.SLICE25D:
+                for n, (name, source) in enumerate(case.sources().items()):
+                    CaseFolder(folder).write_source(name, source, is_reference=n == 0)
             identity = self._work(folder, case, sid, card)
             found = CaseFolder(folder)
             labels_kji = np.array(found.labels_kji(SEGMENTATION))

@@ -4,6 +4,7 @@
       case.json                            title, state, warnings, files to download, reports
       agents.json                          what the agents did, as `GET /api/cases/{id}` has it
       volume.json, volume.npy              geometry and scale; uint16 (slices, rows, columns), ordered along the normal
+      source-NAME.json, .npy               the same for each series of a study, where another model is to be run on it
       segmentations/SID.json               model, labels, measurements
       segmentations/SID.labels.npy         uint8 (slices, rows, columns)
       segmentations/SID.probabilities.npy  the same, 0..255 = 0..1; where the model gives any
@@ -101,14 +102,29 @@ class CaseFolder:
         has_millimetres : bool
             False for pictures: what would be measured in millimetres is left out.
         """
+        self._write_volume("volume", volume, has_millimetres=has_millimetres)
+
+    def write_source(self, name: str, volume: Volume, *, is_reference: bool) -> None:
+        """Keep the voxels of one series of a study.
+
+        Parameters
+        ----------
+        name : str
+            Of the sequence, e.g. ``T1ce``.
+        is_reference : bool
+            Whether results lie on its grid.
+        """
+        assert SEGMENTATION_ID.fullmatch(name), name
+        self._write_volume(f"source-{name}", volume, is_reference=is_reference)
+
+    def _write_volume(self, name: str, volume: Volume, **facts: bool) -> None:
         scale, histogram = Scale.for_values(volume.voxels_kji, is_complete=True), Histogram()
         stored_kji = scale.store(volume.voxels_kji)
         for stored_ji in stored_kji:
             histogram.add(stored_ji)
-        self._write_array("volume.npy", stored_kji)
-        self._write_json("volume.json", {
-            "geometry": asdict(volume.geometry), "scale": scale.as_json(), "window": histogram.window(scale),
-            "has_millimetres": has_millimetres,
+        self._write_array(f"{name}.npy", stored_kji)
+        self._write_json(f"{name}.json", {
+            "geometry": asdict(volume.geometry), "scale": scale.as_json(), "window": histogram.window(scale), **facts,
         })  # fmt: skip
 
     def write_segmentation(
@@ -218,6 +234,17 @@ class CaseFolder:
         """The volume; see `geometry` for what it raises."""
         geometry = self.geometry()
         return Volume(geometry, slice_keys(geometry.num_slices), self.scale().restore(self.stored_kji()))
+
+    def read_sources(self) -> dict[str, Volume]:
+        """Volumes of a study by sequence, the reference first; empty where there are none."""
+        found: list[tuple[bool, str, Volume]] = []
+        for file in self.path.glob("source-*.json"):
+            facts = self._read_json(file.name)
+            geometry = geometry_of(facts["geometry"])
+            stored_kji = self._read_array(f"{file.stem}.npy", "A series of the study is not there.")
+            volume = Volume(geometry, slice_keys(geometry.num_slices), Scale(**facts["scale"]).restore(stored_kji))
+            found.append((not facts["is_reference"], file.stem.removeprefix("source-"), volume))
+        return {name: volume for _, name, volume in sorted(found, key=lambda one: one[:2])}
 
     def segmentations(self) -> list[dict[str, Any]]:
         """What was told of each segmentation, oldest first."""

@@ -169,6 +169,7 @@ def _model_entry(card: ModelCard) -> dict[str, Any]:
         "kind": card.kind.value,
         "title": str(card.raw.get("title") or card.task or card.name),
         "sequence": card.sequence,
+        "channels": list(card.channels),
         "is_for_one_series": card.kind is ModelKind.SLICE25D,
         "labels": [
             {

@@ -37,6 +37,7 @@ from neuroscan_core.viewer.case_ids import series_case_id
 from neuroscan_core.viewer.cases.cache import Cache
 from neuroscan_core.viewer.cases.case import Case, Download, MaskUpdate, SliceBlock
 from neuroscan_core.viewer.cases.describe import SPARE_COLOURS
+from neuroscan_core.viewer.cases.fetch import fetch_volume
 from neuroscan_core.viewer.cases.files import make_download
 from neuroscan_core.viewer.cases.masks import FAILED, FINAL, RUNNING, MaskSet, PackedMap
 from neuroscan_core.viewer.cases.series_meta import series_meta
@@ -394,6 +395,20 @@ class SeriesCase(Case):
             if None in order:
                 raise CaseNotReady("The images are being loaded.", remedy="Try again in a moment.")
             return Volume(self.completed.geometry, self.completed.manifest, self.slice_store.values_kji(order))
+
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """See `Case`."""
+        return tuple(source.sequence_name for source in self.study.sources) if self.study else ()
+
+    def sources(self) -> Mapping[str, Volume]:
+        """See `Case`."""
+        study = self.study
+        if study is None:
+            return {}
+        first = study.reference_source
+        others = [source for source in study.sources if source is not first]
+        return {source.sequence_name: fetch_volume(self._bus, source) for source in (first, *others)}
 
     def announce(self, model: str, version: str) -> str:
         """See `Case`."""

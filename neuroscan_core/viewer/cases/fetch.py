@@ -1,0 +1,41 @@
+"""Volumes of the series that a study was segmented from, asked of the gateway when another model is to see them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuroscan_core.domain.errors import BusError, CaseConflict
+from neuroscan_core.domain.events import StudySource
+from neuroscan_core.domain.requests import ReplaySeries
+from neuroscan_core.domain.volume import Volume
+from neuroscan_core.ports import MessageBus
+
+REPLAY_LIMIT = 16
+REQUEST_TIMEOUT_S = 10.0
+
+
+def fetch_volume(bus: MessageBus, source: StudySource) -> Volume:
+    """Voxels of a series of a study.
+
+    Raises
+    ------
+    CaseConflict
+        The gateway does not answer, or does not keep all of them.
+    """
+    index = {key: k for k, key in enumerate(source.manifest)}
+    voxels_kji = np.zeros(source.geometry.shape, np.float32)
+    missing, sequence = set(index), 0
+    while missing:
+        try:
+            request = ReplaySeries(source.series_instance_uid, sequence, REPLAY_LIMIT)
+            events = bus.request(request, timeout_s=REQUEST_TIMEOUT_S)
+        except BusError as error:
+            raise CaseConflict("The images of the study cannot be had.", remedy=error.message) from error
+        if not events.in_order:
+            raise CaseConflict("The images of the study are not kept any more.", remedy="They were purged.")
+        for event in events.slices:
+            if event.key in missing:
+                voxels_kji[index[event.key]] = event.pixels_ji
+                missing.discard(event.key)
+        sequence = events.in_order[-1].sequence + 1
+    return Volume(source.geometry, source.manifest, voxels_kji)
