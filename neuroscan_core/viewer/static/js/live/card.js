@@ -90,7 +90,7 @@ export class SeriesCard {
     const said = JSON.stringify([isAttention, entry.state, entry.reason, entry.remedy, entry.can_retry]);
     if (said === this._saidProblem) return;
     this._saidProblem = said;
-    this._answer.replaceChildren();
+    if (!isAttention) this._answer.replaceChildren();
     // What no rule wants is no fault; the reason is still what somebody who misses a mask looks for.
     if (!entry.reason && !isAttention && !entry.can_retry) return this._problem.replaceChildren();
     if (!isAttention && !entry.can_retry) return this._problem.replaceChildren(el("p", { class: "hint", text: entry.reason }));
@@ -105,11 +105,14 @@ export class SeriesCard {
     button.disabled = true;
     try {
       await postJson(`api/cases/${encodeURIComponent(id)}/retry`);
-      this._answer.replaceChildren(el("p", { class: "hint", text: t("live.retry_asked") }));
-      announce(t("live.retry_asked"));
+      // The outcome may be there before this answer, and be the same: it stays until the series is well.
+      const said = t("live.retry_asked", { time: formatTime(Date.now() / 1000) });
+      this._answer.replaceChildren(el("p", { class: "hint", text: said }));
+      announce(said);
     } catch (reason) {
       this._answer.replaceChildren(errorMessage(reason));
       announce(explain(reason).text, "assertive");
+    } finally {
       button.disabled = false;
     }
   }
