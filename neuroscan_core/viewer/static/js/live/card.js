@@ -90,7 +90,7 @@ export class SeriesCard {
     const said = JSON.stringify([isAttention, entry.state, entry.reason, entry.remedy, entry.can_retry]);
     if (said === this._saidProblem) return;
     this._saidProblem = said;
-    if (!isAttention) this._answer.replaceChildren();
+    if (groupOf(entry.state) === "done") this._answer.replaceChildren();
     // What no rule wants is no fault; the reason is still what somebody who misses a mask looks for.
     if (!entry.reason && !isAttention && !entry.can_retry) return this._problem.replaceChildren();
     if (!isAttention && !entry.can_retry) return this._problem.replaceChildren(el("p", { class: "hint", text: entry.reason }));
