@@ -11,9 +11,11 @@ import typer
 from neuroscan_core.cli.console import ConfigFile, load
 
 if TYPE_CHECKING:
-    from neuroscan_core.diagnosis.agent import Agent, AgentRecord
-    from neuroscan_core.diagnosis.case import CaseFile, Options
+    from neuroscan_core.config import NodeConfig
+    from neuroscan_core.diagnosis.agent import AgentRecord
+    from neuroscan_core.diagnosis.case import CaseFile
     from neuroscan_core.diagnosis.chain import Listener
+    from neuroscan_core.diagnosis.progress import JsonProgress, ShownProgress
 
 EXIT_NOT_USABLE = 3  # a report was written, and it says that the result must not be used
 EXIT_NO_REPORT = 1
@@ -52,47 +54,62 @@ def diagnose(
 
         neuroscan diagnose flair.nii.gz -o report --tta
 
-    The exit status is 0 for a report, 3 for a report that says the result must not be used, 1 where there is no report
-    and 2 for a wrong command.
+    The exit status is 0 for a report, 3 for a report that says the result must not be used, 1 where nothing could be
+    read or written, and 2 for a wrong command.
     """
-    from neuroscan_core.cli.diagnosis_parts import agents_for, check_names
-    from neuroscan_core.diagnosis.case import Options
-    from neuroscan_core.inference.bundle import find_bundles
+    from neuroscan_core.diagnosis.chain import ChainStopped
+    from neuroscan_core.diagnosis.progress import JsonProgress, ShownProgress
+    from neuroscan_core.domain.errors import NeuroScanError
 
-    node = load(config)
-    wanted = tuple(dict.fromkeys(name.strip() for name in models.split(",") if name.strip()))
-    settings = node.viewer.diagnose
-    chosen = (settings.triage or "") if triage is None else triage
-    bundles = find_bundles(node.segmenter.models_dir)
-    check_names(bundles, wanted or settings.models, chosen)
-    options = Options(wanted or settings.models, chosen, tta)
-    agents = agents_for(node, bundles, output, chosen, with_identity=identity)
-    listener, finish = _listener(output, case, progress_json)
-    _run(agents, source, options, listener, finish)
+    shown: JsonProgress | ShownProgress = JsonProgress() if progress_json else ShownProgress()
+    try:
+        _diagnose(source, output, load(config), models, triage, shown, tta=tta, identity=identity, is_case=case)
+    except NeuroScanError as exc:
+        shown.fail(exc)
+        raise
+    except ChainStopped:
+        raise typer.Exit(EXIT_NO_REPORT) from None
 
 
-def _run(
-    agents: Sequence[Agent], source: Path, options: Options, listener: Listener, finish: Callable[[CaseFile], None]
+def _diagnose(
+    source: Path,
+    output: Path,
+    node: NodeConfig,
+    models: str,
+    triage: str | None,
+    shown: JsonProgress | ShownProgress,
+    *,
+    tta: bool,
+    identity: bool,
+    is_case: bool,
 ) -> None:
-    from neuroscan_core.diagnosis.case import CaseFile
+    from neuroscan_core.cli.diagnosis_parts import agents_for, check_names
+    from neuroscan_core.diagnosis.case import CaseFile, Options
     from neuroscan_core.diagnosis.chain import run_chain
     from neuroscan_core.domain.errors import ConfigurationError
+    from neuroscan_core.inference.bundle import find_bundles
 
     if not source.exists():
         raise ConfigurationError(f"{source} does not exist.", remedy="Check the path.")
-    case, _ = run_chain(agents, CaseFile(source, options), listener=listener)
+    settings = node.viewer.diagnose
+    wanted = tuple(dict.fromkeys(name.strip() for name in models.split(",") if name.strip())) or settings.models
+    classifier = (settings.triage or "") if triage is None else triage
+    bundles = find_bundles(node.segmenter.models_dir)
+    check_names(bundles, wanted, classifier)
+    agents = agents_for(node, bundles, output, classifier, with_identity=identity)
+    listener, finish = _listener(output, shown, is_case=is_case)
+    case, _ = run_chain(agents, CaseFile(source, Options(wanted, classifier, tta)), listener=listener)
     finish(case)
-    if case.files is None:
+    if case.reading is None or case.files is None:
         raise typer.Exit(EXIT_NO_REPORT)
     if case.verdict is not None and case.verdict.word == "not usable":
         raise typer.Exit(EXIT_NOT_USABLE)
 
 
-def _listener(output: Path, is_case: bool, is_json: bool) -> tuple[Listener, Callable[[CaseFile], None]]:
+def _listener(
+    output: Path, shown: JsonProgress | ShownProgress, *, is_case: bool
+) -> tuple[Listener, Callable[[CaseFile], None]]:
     """Whom to tell of progress, and of the end."""
-    from neuroscan_core.diagnosis.progress import JsonProgress, ShownProgress
-
-    shown: JsonProgress | ShownProgress = JsonProgress() if is_json else ShownProgress()
     if not is_case:
         return shown, shown.finish
     from neuroscan_core.viewer.cases.folder import CaseFolder

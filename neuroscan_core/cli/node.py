@@ -93,12 +93,20 @@ def viewer(config: ConfigFile = None, crash_at: CrashAt = None, supervised: Supe
     stopping = _stop_on_signals(supervised)
     cards = {name: bundle.card for name, bundle in find_bundles(node.segmenter.models_dir).items()}
     options = ("-c", str(config)) if config else ()
-    command = (sys.executable, "-m", "neuroscan_core.cli", "segment-case", *options)
+    command = (sys.executable, "-m", "neuroscan_core.cli")
     bus = open_bus(node, VIEWER)
     try:
         with (
             MaskFeed(bus) as masks,
-            Viewer(node.viewer, bus, masks, receiver=node.gateway, cards=cards, segment_command=command),
+            Viewer(
+                node.viewer,
+                bus,
+                masks,
+                receiver=node.gateway,
+                cards=cards,
+                segment_command=(*command, "segment-case", *options),
+                diagnose_command=(*command, "diagnose", *options),
+            ),
         ):
             stopping.wait()
     finally:

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from neuroscan_core.diagnosis.agent import AgentRecord, AgentState
 from neuroscan_core.diagnosis.case import CaseFile
+from neuroscan_core.diagnosis.chain import ChainStopped
+from neuroscan_core.domain.errors import NeuroScanError
 
 INTERVAL_S = 0.25
 
@@ -47,9 +49,16 @@ class JsonProgress:
         verdict = None if case.verdict is None else case.verdict.word
         self._write({"event": "done", "verdict": verdict, "files": files})
 
+    def fail(self, error: NeuroScanError) -> None:
+        """Tell that nothing could be begun."""
+        self._write({"event": "failed", "error": error.message, "remedy": error.remedy})
+
     def _write(self, line: dict[str, object]) -> None:
-        self._out.write(json.dumps(line) + "\n")
-        self._out.flush()
+        try:
+            self._out.write(json.dumps(line) + "\n")
+            self._out.flush()
+        except BrokenPipeError:
+            raise ChainStopped from None  # whoever started this has gone
 
 
 class ShownProgress:
@@ -78,6 +87,10 @@ class ShownProgress:
             elif record.state is AgentState.RUNNING:
                 share = f" {100 * record.progress[0] // max(record.progress[1], 1)} %" if record.progress else ""
                 self._status.update(f"{record.name}: {record.title}{share}")
+
+    def fail(self, error: NeuroScanError) -> None:
+        """Nothing could be begun; the command says why."""
+        self._status.stop()
 
     def finish(self, case: CaseFile) -> None:
         """Show what came out."""

@@ -45,6 +45,7 @@ from neuroscan_core.viewer.board import MAX_SERIES, Board
 from neuroscan_core.viewer.cases.compare import CompareJobs
 from neuroscan_core.viewer.cases.routes import case_routes, case_topic
 from neuroscan_core.viewer.cases.store import CaseStore
+from neuroscan_core.viewer.diagnose.routes import Diagnoses, agents_topic, diagnose_routes, diagnoses_of
 from neuroscan_core.viewer.live import BoardTopic, live_routes
 from neuroscan_core.viewer.metrics import join_metrics
 from neuroscan_core.viewer.security import is_identity_shown
@@ -143,6 +144,8 @@ class Viewer:
         Models by name, for names and colours of labels and for comparisons.
     segment_command : sequence of str, optional
         Worker that runs another model on a case, see `cases.compare`; without it none can be run.
+    diagnose_command : sequence of str, optional
+        Worker that looks at what people drop on the page, see `diagnose.queue`; without it nothing is taken.
 
     Raises
     ------
@@ -159,11 +162,16 @@ class Viewer:
         receiver: GatewayConfig | None = None,
         cards: Mapping[str, ModelCard] | None = None,
         segment_command: Sequence[str] = (),
+        diagnose_command: Sequence[str] = (),
     ) -> None:
         self._config, self._bus, self._masks = config, bus, masks
         self._board = Board()
         self.cases = CaseStore(bus, cards, max_bytes=config.max_case_bytes)
         self._compare = CompareJobs(segment_command, self.cases.cards)
+        self.diagnoses: Diagnoses | None = None
+        if diagnose_command and config.diagnose.enabled:
+            self.diagnoses = diagnoses_of(config, diagnose_command)
+            self.cases.add_finder(self.diagnoses.find)
         self._stopping = threading.Event()
         self._should_describe = threading.Event()
         self.registry = CollectorRegistry()
@@ -177,8 +185,12 @@ class Viewer:
             routes=[
                 *live_routes(self._board, bus),
                 *case_routes(self.cases, self._compare, is_identity_shown=is_identity_shown),
+                *(diagnose_routes(self.diagnoses, config, self.cases.cards) if self.diagnoses else ()),
             ],
-            topics=[BoardTopic(self._board), case_topic(self.cases)],
+            topics=[
+                BoardTopic(self._board), case_topic(self.cases),
+                *([agents_topic(self.diagnoses)] if self.diagnoses else ()),
+            ],
         )  # fmt: skip
         self._server = uvicorn.Server(_server_config(app, config))
         self._socket = _listen(config.host, config.port)
@@ -209,6 +221,8 @@ class Viewer:
         """Begin to watch and to serve."""
         self.cases.start()
         self._compare.start()
+        if self.diagnoses is not None:
+            self.diagnoses.queue.start()
         for thread in self._threads:
             thread.start()
         host, port = self.address
@@ -227,6 +241,8 @@ class Viewer:
             if thread.ident is not None:
                 thread.join(timeout=5)
         self._compare.stop()
+        if self.diagnoses is not None:
+            self.diagnoses.queue.stop()
         self.cases.stop()
         self._socket.close()
 

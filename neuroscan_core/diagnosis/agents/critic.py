@@ -266,7 +266,10 @@ def _of_triage(case: CaseFile) -> list[Check]:
     probability = max(triage.probabilities)
     says_none = triage.most_likely == codes.NO_TUMOUR
     is_found = not case.results[0].segmentation.is_empty
-    if probability < limits.MIN_PROBABILITY_TO_CONTRADICT or says_none != is_found:
+    if says_none != is_found:
         return [Check("classifier", OK, f"The classifier ({triage.most_likely.meaning}) does not contradict it.")]
+    if probability < limits.MIN_PROBABILITY_TO_CONTRADICT:
+        says = f"{triage.most_likely.meaning}, {probability:.2f}"
+        return [Check("classifier", OK, f"The classifier is not sure enough ({says}) to contradict it.")]
     sentence = f"The classifier says '{triage.most_likely.meaning}' ({probability:.2f}), the network marks "
     return [Check("classifier", DOUBT, sentence + ("something." if is_found else "nothing."))]

@@ -52,7 +52,8 @@ class CasePublisher:
         """Say that the chain has ended."""
         self._write_arrays(case)
         self._folder.write_agents([record.as_json() for record in case.records])
-        self._write_case(case, "done")
+        why = _why_failed(case)
+        self._write_case(case, "failed" if why else "done", reason=why)
 
     def _write_arrays(self, case: CaseFile) -> None:
         reading = case.reading
@@ -70,7 +71,7 @@ class CasePublisher:
             )  # fmt: skip
             self._written.add(one.card.name)
 
-    def _write_case(self, case: CaseFile, state: str) -> None:
+    def _write_case(self, case: CaseFile, state: str, *, reason: str = "") -> None:
         reading, verdict = case.reading, case.verdict
         warnings = [] if verdict is None else [f"Verdict: {verdict.word}.", *verdict.sentences]
         files = {} if case.files is None else case.files.paths
@@ -90,12 +91,19 @@ class CasePublisher:
         self._folder.write_case(
             title=self._title if reading is None else title_of(reading),
             state=state,
+            reason=reason,
             modality="" if reading is None else reading.source.modality,
             description="" if reading is None else reading.source.name,
             warnings=warnings,
             downloads=downloads,
             reports=reports,
         )
+
+
+def _why_failed(case: CaseFile) -> str:
+    """Why there is nothing to show: no images, or no report; empty where there is."""
+    wanted = "reader" if case.reading is None else "reporter" if case.files is None else ""
+    return " ".join(note for record in case.records if record.name == wanted for note in record.notes)
 
 
 def title_of(reading: Reading) -> str:
