@@ -11,6 +11,7 @@ from neuroscan_core.diagnosis import limits
 from neuroscan_core.diagnosis.agent import AgentState, Finding, Progress
 from neuroscan_core.diagnosis.case import CaseFile, Check, InputKind, ModelResult, Reading, Verdict
 from neuroscan_core.diagnosis.head import head_mask
+from neuroscan_core.diagnosis.steps import STEPS
 from neuroscan_core.domain import codes
 from neuroscan_core.pipeline.normalise import tissue_level
 from neuroscan_core.pipeline.postprocess import bounding_box
@@ -22,7 +23,7 @@ PLAUSIBLE, DOUBTFUL, NOT_USABLE = "plausible", "doubtful", "not usable"
 class Critic:
     """Judges the images, the networks and what they found."""
 
-    name, title = "critic", "Should this result be believed?"
+    name, title = STEPS[4]
 
     def run(self, case: CaseFile, progress: Progress) -> Finding:
         """See `Agent`."""

@@ -10,12 +10,13 @@ from neuroscan_core.diagnosis.facts import size_facts
 from neuroscan_core.diagnosis.head import head_mask
 from neuroscan_core.diagnosis.location import NO_ATLAS, Location, locate
 from neuroscan_core.diagnosis.midline import find_midline
+from neuroscan_core.diagnosis.steps import STEPS
 
 
 class Measurer:
     """Measures what the segmenters found."""
 
-    name, title = "measurer", "How large is it, and where does it lie?"
+    name, title = STEPS[3]
 
     def run(self, case: CaseFile, progress: Progress) -> Finding:
         """See `Agent`."""

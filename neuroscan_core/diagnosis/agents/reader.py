@@ -11,6 +11,7 @@ from neuroscan_core.diagnosis.agent import Facts, Finding, Progress
 from neuroscan_core.diagnosis.case import CaseFile, Gathered, InputKind, Reading, Source
 from neuroscan_core.diagnosis.facts import orientation_text, plane_text, quality_facts
 from neuroscan_core.diagnosis.quality import measure_quality
+from neuroscan_core.diagnosis.steps import STEPS
 from neuroscan_core.domain.errors import RejectionCode, SeriesRejection
 from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.domain.study import SEQUENCES, StudyVolume
@@ -33,7 +34,7 @@ class ReaderAgent:
         Finds the images in a file or folder.
     """
 
-    name, title = "reader", "What are these images, and how good are they?"
+    name, title = STEPS[0]
 
     def __init__(self, gather: Callable[[Path], Gathered]) -> None:
         self._gather = gather

@@ -16,6 +16,7 @@ from neuroscan_core.diagnosis.report.pdf import pdf_report
 from neuroscan_core.diagnosis.report.pictures import pictures_of
 from neuroscan_core.diagnosis.report.prose import Prose, ProseFailed, generate
 from neuroscan_core.diagnosis.report.wording import paragraphs
+from neuroscan_core.diagnosis.steps import STEPS
 from neuroscan_core.domain.errors import NeuroScanError, StorageError
 from neuroscan_core.nifti import read_nifti, write_labels
 
@@ -47,7 +48,7 @@ class Reporter:
         What identifies the patient, where the report shall say so.
     """
 
-    name, title = "reporter", "What does it come to?"
+    name, title = STEPS[5]
 
     def __init__(
         self,

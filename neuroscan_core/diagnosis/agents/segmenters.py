@@ -10,6 +10,7 @@ from neuroscan_core.diagnosis.agent import Finding, Progress, Skipped
 from neuroscan_core.diagnosis.agents.triage import OpenEngine
 from neuroscan_core.diagnosis.case import CaseFile, ModelResult, Reading
 from neuroscan_core.diagnosis.predict import segment_with
+from neuroscan_core.diagnosis.steps import STEPS
 from neuroscan_core.diagnosis.views import dice, views_for
 from neuroscan_core.domain.errors import ModelError, SeriesRejection
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
@@ -31,7 +32,7 @@ class Segmenters:
     open_engine : callable
     """
 
-    name, title = "segmenters", "Where is tumour, and do the networks agree?"
+    name, title = STEPS[2]
 
     def __init__(self, cards: Mapping[str, ModelCard], open_engine: OpenEngine) -> None:
         self._cards, self._open = cards, open_engine

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from neuroscan_core.diagnosis.agent import Finding, Progress, Skipped
 from neuroscan_core.diagnosis.case import CaseFile, InputKind, Reading
+from neuroscan_core.diagnosis.steps import STEPS
 from neuroscan_core.domain.segmentation import Triage
 from neuroscan_core.domain.volume import Volume
 from neuroscan_core.pipeline.classify import classify_volume
@@ -30,7 +31,7 @@ class TriageAgent:
     open_engine : callable
     """
 
-    name, title = "triage", "Which kind of tumour do single slices look like?"
+    name, title = STEPS[1]
 
     def __init__(self, classifier: str, open_engine: OpenEngine) -> None:
         self._classifier, self._open = classifier, open_engine

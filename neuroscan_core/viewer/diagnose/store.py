@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from neuroscan_core.diagnosis.agent import AgentRecord
+from neuroscan_core.diagnosis.steps import STEPS
 from neuroscan_core.domain.errors import CaseNotFound
 from neuroscan_core.log import get_logger
 from neuroscan_core.viewer.case_ids import DIAGNOSIS_PREFIX, is_case_id, new_diagnosis_id
@@ -146,7 +148,9 @@ class DiagnosisStore:
         now_s = self._clock()
         job = Job(case_id, QUEUED, now_s, now_s + self._keep_s, models, tta, num_files, num_bytes)
         part = self._directory / f"{case_id}.part"
-        CaseFolder(part / "case").write_case(title=_title(num_files), state=QUEUED)
+        case = CaseFolder(part / "case")
+        case.write_case(title=_title(num_files), state=QUEUED)
+        case.write_agents([AgentRecord(name, title).as_json() for name, title in STEPS])
         _write(part, job)
         part.rename(self._folder(case_id))
         self._put(job)
@@ -158,7 +162,9 @@ class DiagnosisStore:
 
     def set_running(self, case_id: str) -> None:
         """The worker has begun."""
-        self._change(case_id, state=RUNNING)
+        job = self._change(case_id, state=RUNNING)
+        if job is not None:
+            self.case_folder(case_id).write_case(title=_title(job.num_files), state=RUNNING)
 
     def set_done(self, case_id: str) -> None:
         """The worker has ended well; it has written its case itself."""
