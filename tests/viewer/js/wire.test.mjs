@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { readMasks, readProbabilities, readSlices, readSurface } from "../../../neuroscan_core/viewer/static/js/case/wire.js";
+import { readMasks, readProbabilities, readSlices, readSurface, readWaiting } from "../../../neuroscan_core/viewer/static/js/case/wire.js";
 
 /** As the server packs it. */
 function packed(header, ...arrays) {
@@ -53,4 +53,10 @@ test("surfaces are read whatever the length of their header is", () => {
 test("a surface that is cut short is an error", () => {
   const part = { label: 1, name: "a", colour: "#ff0000", num_vertices: 300, num_triangles: 1 };
   assert.throws(() => readSurface(packed({ parts: [part] }, Float32Array.from([0, 0, 0]))), RangeError);
+});
+
+test("what is still being computed is told apart from what is there", () => {
+  const waiting = new TextEncoder().encode('{"state": "computing", "progress": 0.25}');
+  assert.equal(readWaiting(waiting.buffer.slice(0, waiting.byteLength), 65536).progress, 0.25);
+  assert.equal(readWaiting(new ArrayBuffer(65536 * 3), 65536), null);
 });

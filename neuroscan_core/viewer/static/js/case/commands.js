@@ -34,6 +34,9 @@ export function commandsOf(view) {
     const values = new Set((shown?.labels ?? []).map((/** @type {any} */ { value }) => value));
     const arrival = slice >= 0 ? slice : shown ? largestSlice(feed.layer(state.first).masks, values) : -1;
     if (arrival >= 0) {
+      if (!isQuiet) {
+        waitFor(view, state.native);
+      }
       showSlice(view, arrival, values);
     } else if (!isQuiet) {
       announce(t("case.jump_nothing"));
@@ -42,6 +45,7 @@ export function commandsOf(view) {
 
   const goTo = (/** @type {any} */ region) => {
     const values = new Set(region.isComposite ? compositeValues(state, region) : [region.value]);
+    waitFor(view, state.native);
     showSlice(view, region.slice, values);
     state.set({ diameter: diameterOf(view, region, values), showDiameters: true, follow: false });
   };
@@ -56,7 +60,7 @@ export function commandsOf(view) {
       state.set({ showProbability: Boolean(hasThem) && !state.showProbability });
       state.changed("overlay");
     },
-    showSegmentation: (/** @type {string} */ sid) => state.set(state.first ? { second: sid, compare: "side" } : { first: sid }),
+    showSegmentation: (/** @type {string} */ sid) => state.set(state.first ? { second: sid, compare: "side", showProbability: false } : { first: sid }),
     savePicture: () => savePicture(view.stage.visibleViews()),
     help: () => view.help(),
     toggleSide: () => view.root.classList.toggle("case-side-open"),
@@ -82,14 +86,14 @@ function showSlice(view, arrival, values) {
     return;
   }
   const middle = middleOf(feed.layer(state.first).masks[arrival], feed.meta.columns, values);
-  const plane = state.native;
-  viewMark(view, plane);
   state.follow = false;
   state.setCursor(middle ? [middle[0], middle[1], place] : [state.cursor[0], state.cursor[1], place]);
   state.changed("cursor", "follow");
 }
 
-function viewMark(view, plane) {
+/** A person asked for another slice: the time until it is drawn is marked. */
+function waitFor(view, plane) {
+  view.state.isTouched = true;
   const shown = view.stage.viewOf(plane);
   if (shown) {
     shown.pending ??= performance.now();

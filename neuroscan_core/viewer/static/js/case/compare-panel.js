@@ -15,7 +15,7 @@ export class ComparePanel {
     this.comparison = new Comparison(state.feed, () => this._updateNumbers());
     this.mode = select([["off", t("case.compare.off")], ["side", t("case.compare.side")], ["difference", t("case.compare.difference")]], (compare) => this._setMode(compare));
     this.other = select([], (second) => state.set({ second }));
-    this.otherField = labelled(t("case.compare.with"), this.other);
+    this.otherField = labelled(t("case.compare.with"), this.other, "case-field wide");
     this.modeField = labelled(t("case.compare.mode"), this.mode);
     this.body = el("tbody");
     const head = [t("case.compare.region"), t("case.compare.first"), t("case.compare.second"), t("case.compare.dice")];
@@ -34,7 +34,7 @@ export class ComparePanel {
 
   update() {
     const { state } = this;
-    const others = state.feed.meta.segmentations.filter((/** @type {any} */ { id }) => id !== state.first);
+    const others = state.segmentations.filter((/** @type {any} */ { id }) => id !== state.first);
     const isPossible = others.length > 0;
     this.hint.set(isPossible ? "" : t("case.compare.needs_two"));
     this.modeField.hidden = !isPossible;

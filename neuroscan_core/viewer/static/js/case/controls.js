@@ -13,9 +13,9 @@ export function section(title, ...content) {
  * A name with a control.
  * @param {string} text @param {HTMLElement} control
  */
-export function labelled(text, control) {
+export function labelled(text, control, className = "case-field") {
   control.id ||= `case-control-${++number}`;
-  return el("div", { class: "case-field" }, el("label", { htmlFor: control.id, text }), control);
+  return el("div", { class: className }, el("label", { htmlFor: control.id, text }), control);
 }
 
 /** A switch. @param {string} text @param {(on: boolean) => void} onChange */

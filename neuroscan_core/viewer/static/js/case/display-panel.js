@@ -57,9 +57,9 @@ export class DisplayPanel {
     const segmentation = state.first && state.segmentation(state.first);
     this.probability.root.hidden = !segmentation?.has_probabilities;
     this.probability.input.checked = state.showProbability;
-    const isWaiting = state.showProbability && !state.feed.layer(state.first).probabilities;
-    this.legend.hidden = !state.showProbability || isWaiting;
-    this.hint.set(isWaiting ? t("case.probability.loading") : "");
+    this.legend.hidden = !state.hasProbabilityMap;
+    const isWaiting = state.showProbability && state.first && !state.hasProbabilityMap && state.compare === "off";
+    this.hint.set(isWaiting ? t("case.probability.loading", { share: formatShare(state.feed.layer(state.first).progress) }) : "");
   }
 }
 

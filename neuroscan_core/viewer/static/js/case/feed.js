@@ -7,14 +7,16 @@
 
 import { getBuffer, getJson, openEvents } from "../api.js";
 import { arrange } from "./stack.js";
-import { readMasks, readProbabilities, readSlices } from "./wire.js";
+import { readMasks, readProbabilities, readSlices, readWaiting } from "./wire.js";
 
 const BATCH_BYTES = 6 << 20;
 const NUM_PARALLEL = 2; // a browser opens six connections to a server; the event stream and masks need theirs
 const LEAST_PAUSE_MS = 120; // between two readings of the description of a case that changes all the time
 const RETRY_MS = 1500;
+const AGAIN_MS = 1000; // when the server is still computing
 
-/** @typedef {{masks: (Uint8Array|undefined)[], changes: number[], revision: number, probabilities: Uint8Array[]|null}} Layer */
+/** @typedef {{masks: (Uint8Array|undefined)[], changes: number[], revision: number, probabilities: Uint8Array[]|null,
+ *   progress: number}} Layer `progress`: of the probabilities, 0..1 */
 
 export class CaseFeed extends EventTarget {
   /** @param {string} caseId */
@@ -98,7 +100,7 @@ export class CaseFeed extends EventTarget {
   layer(sid) {
     let layer = this.layers.get(sid);
     if (!layer) {
-      layer = { masks: [], changes: [], revision: -1, probabilities: null };
+      layer = { masks: [], changes: [], revision: -1, probabilities: null, progress: 0 };
       this.layers.set(sid, layer);
     }
     return layer;
@@ -113,7 +115,14 @@ export class CaseFeed extends EventTarget {
     this._asked.add(`p${sid}`);
     try {
       const buffer = await getBuffer(`${this.path}/segmentations/${encodeURIComponent(sid)}/probabilities`, this._options);
-      layer.probabilities = readProbabilities(buffer, this.size);
+      const waiting = readWaiting(buffer, this.size);
+      layer.progress = waiting?.progress ?? 1;
+      if (waiting) {
+        this._asked.delete(`p${sid}`);
+        this._later(() => this.loadProbabilities(sid), AGAIN_MS);
+      } else {
+        layer.probabilities = readProbabilities(buffer, this.size);
+      }
       this.dispatchEvent(new CustomEvent("probabilities", { detail: { sid } }));
     } catch (reason) {
       this._asked.delete(`p${sid}`);

@@ -20,5 +20,11 @@ export function toolName(tool) {
 /** A segmentation in one line. @param {any} segmentation */
 export function segmentationName(segmentation) {
   const state = segmentation.state === "streaming" ? t("case.segmentation.streaming") : t("case.segmentation.final");
-  return t("case.segmentation.name", { model: segmentation.model, version: segmentation.version ?? "", state });
+  const values = { model: segmentation.model, version: segmentation.version ?? "", state };
+  if (segmentation.result_version === null) {
+    return t("case.segmentation.name_added", values);
+  }
+  return segmentation.result_version > 1
+    ? t("case.segmentation.name_of_version", { ...values, result: segmentation.result_version })
+    : t("case.segmentation.name", values);
 }

@@ -29,7 +29,7 @@ export function listenToPointers(view, hooks) {
     if (!state.grid) {
       return;
     }
-    state.set({ active: view.plane });
+    state.set({ active: view.plane, isTouched: true });
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, at(event));

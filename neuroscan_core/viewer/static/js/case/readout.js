@@ -84,7 +84,7 @@ function regionAt(state, arrival, place) {
   const layer = state.feed.layer(state.first);
   const value = layer.masks[arrival]?.[place] ?? 0;
   const name = segmentation.labels.find((/** @type {any} */ label) => label.value === value)?.name;
-  const probability = state.showProbability ? layer.probabilities?.[arrival]?.[place] : undefined;
+  const probability = state.hasProbabilityMap ? layer.probabilities?.[arrival]?.[place] : undefined;
   return [name, probability !== undefined && t("case.readout.probability", { value: formatShare(probability / 255) })]
     .filter(Boolean).join(", ");
 }

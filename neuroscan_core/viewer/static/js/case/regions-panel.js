@@ -15,8 +15,8 @@ export class RegionsPanel {
   constructor(state, commands) {
     this.state = state;
     this.commands = commands;
-    this.choice = select([], (sid) => state.set({ first: sid, diameter: null }));
-    this.field = labelled(t("case.segmentation.shown"), this.choice);
+    this.choice = select([], (sid) => state.set({ first: sid, diameter: null, isChosen: true }));
+    this.field = labelled(t("case.segmentation.shown"), this.choice, "case-field wide");
     this.facts = el("p", { class: "hint" });
     this.body = el("tbody");
     const head = [t("case.regions.name"), t("case.regions.volume"), t("case.regions.diameters"), t("case.regions.parts")];
@@ -31,7 +31,7 @@ export class RegionsPanel {
 
   update() {
     const { state } = this;
-    const { segmentations } = state.feed.meta;
+    const { segmentations } = state;
     setOptions(this.choice, segmentations.map((/** @type {any} */ one) => [one.id, segmentationName(one)]));
     if (state.first) {
       setField(this.choice, state.first);

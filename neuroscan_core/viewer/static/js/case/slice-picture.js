@@ -91,7 +91,7 @@ export class SlicePicture {
 
   /** Label under a pixel of the picture, 0 where none. @param {number} x @param {number} y */
   labelAt(x, y) {
-    return this.hasOverlay && !this.state.showProbability ? this.labels[y * this.width + x] : 0;
+    return this.hasOverlay && !this.state.hasProbabilityMap ? this.labels[y * this.width + x] : 0;
   }
 
   _updateBase(plane, index, place, grey) {
@@ -132,7 +132,7 @@ export class SlicePicture {
     const isDifference = state.compare === "difference" && this.side === "first" && state.first && state.second;
     const wanted = sid && state.overlay.visible;
     const labelsKey = wanted
-      ? [place, sid, isDifference ? state.second : "", isDifference || !state.showProbability,
+      ? [place, sid, isDifference ? state.second : "", state.hasProbabilityMap,
         this._layerKey(sid, plane, index), isDifference ? this._layerKey(state.second, plane, index) : ""].join()
       : "none";
     const { style, palette } = state.overlay;
@@ -174,7 +174,7 @@ export class SlicePicture {
       this.labels = new Uint8Array(count);
     }
     const layer = feed.layer(sid);
-    const shown = state.showProbability && !isDifference ? layer.probabilities ?? [] : layer.masks;
+    const shown = (state.hasProbabilityMap && layer.probabilities) || layer.masks;
     cut(shown, feed.stack.order, grid.counts, plane, index, this.labels);
     if (isDifference) {
       if (this.others.length < count) {
@@ -188,7 +188,7 @@ export class SlicePicture {
 
   _paintLabels(sid, isDifference) {
     const { state } = this;
-    const isProbability = state.showProbability && !isDifference;
+    const isProbability = state.hasProbabilityMap;
     const labels = isDifference
       ? Object.entries(DIFFERENCE).map(([value, colour]) => ({ value: Number(value), colour }))
       : this._colouredLabels(sid);

@@ -35,6 +35,8 @@ export class ViewState extends EventTarget {
       short_mm: number|null}} */ (null);
     this.layoutBefore = /** @type {string|null} */ (null);
     this.stackVersionSeen = -1;
+    this.isChosen = false; // a person chose the segmentation, which stays even where a newer one comes
+    this.isTouched = false; // a person moved: nothing jumps any more
     this.grid = /** @type {any} */ (null);
     this.planes = /** @type {any} */ (null);
     this._stack = /** @type {any} */ (null);
@@ -140,7 +142,17 @@ export class ViewState extends EventTarget {
 
   /** @param {string} sid @returns {any} */
   segmentation(sid) {
-    return this.feed.meta.segmentations.find((/** @type {any} */ { id }) => id === sid) ?? null;
+    return this.segmentations.find((/** @type {any} */ { id }) => id === sid) ?? null;
+  }
+
+  /** Segmentations with something to show; those that are being made or failed have nothing. @returns {any[]} */
+  get segmentations() {
+    return this.feed.meta.segmentations.filter((/** @type {any} */ { state }) => state !== "running" && state !== "failed");
+  }
+
+  /** Whether the map is drawn instead of labels: it was asked for and is here. */
+  get hasProbabilityMap() {
+    return this.showProbability && this.compare === "off" && this.first !== null && this.feed.layer(this.first).probabilities !== null;
   }
 
   /** @param {string} sid @returns {Set<number>} labels that are not shown */

@@ -48,10 +48,9 @@ export class Toolbar {
   }
 }
 
-/** Whether further slices or masks are to come. @param {import("./feed.js").CaseFeed} feed */
+/** Whether further slices are to come. @param {import("./feed.js").CaseFeed} feed */
 export function isGrowing(feed) {
-  const { meta } = feed;
-  return meta.state === "receiving" || meta.num_slices < (meta.num_expected ?? 0);
+  return feed.meta.state === "receiving";
 }
 
 /** Arrow keys go from tool to tool, as in every toolbar. @param {HTMLElement} bar */

@@ -90,7 +90,6 @@ class CaseView {
     }
     const isFirst = !state.grid;
     if (isFirst) {
-      state.mainPlane = state.active = "axial";
       state.follow = isGrowing(feed);
       state.window = { ...meta.window };
     }
@@ -107,8 +106,9 @@ class CaseView {
     }
     if (state.follow && !isGrowing(feed)) {
       state.follow = false;
-      this.hasStart = false; // the series is whole: what matters is the tumour
+      this.hasStart = false; // the series is whole: what matters is the tumour, and its last masks are still to come
       this.startSlice = -1;
+      this.commands.jump({ isQuiet: true });
     }
     this._chooseSegmentation();
     state.changed("meta");
@@ -127,10 +127,10 @@ class CaseView {
 
   _chooseSegmentation() {
     const { state, feed } = this;
-    const { segmentations } = feed.meta;
-    if (!state.first || !state.segmentation(state.first)) {
-      // Of several versions by one model the last counts.
-      state.first = segmentations.filter((/** @type {any} */ one) => one.model === segmentations[0].model).at(-1)?.id ?? null;
+    const newest = state.segmentations[0]?.id ?? null; // the server lists the newest result first
+    const isGone = !state.first || !state.segmentation(state.first);
+    if (isGone || (!state.isChosen && state.first !== newest && state.compare === "off")) {
+      state.first = newest;
       state.changed("first");
     }
     feed.wantLayers([state.first, state.compare === "off" ? null : state.second]);
@@ -153,11 +153,12 @@ class CaseView {
   }
 
   _masks() {
-    if (!this.hasStart && !isGrowing(this.feed)) {
+    const { state } = this;
+    if (!this.hasStart && !state.isTouched && !isGrowing(this.feed)) {
       this.hasStart = true;
       this.commands.jump({ isQuiet: true, slice: this.startSlice });
     }
-    this.state.changed("masks");
+    state.changed("masks");
   }
 
   _connection(state) {
@@ -245,7 +246,7 @@ class CaseView {
     }
     this.side.hidden = !state.grid;
     this.heading.textContent = feed.meta.title || feed.meta.description || t("case.title");
-    /** @type {HTMLElement} */ (this.empty.firstChild).textContent = isGrowing(feed) || feed.meta.state === "waiting" ? t("case.nothing_yet") : t("case.nothing");
+    /** @type {HTMLElement} */ (this.empty.firstChild).textContent = isGrowing(feed) || ["waiting", "queued", "running"].includes(feed.meta.state) ? t("case.nothing_yet") : t("case.nothing");
   }
 
   _drawProgress() {

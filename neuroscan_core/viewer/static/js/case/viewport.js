@@ -55,6 +55,7 @@ export class Viewport {
   scrollTo(index, since = performance.now()) {
     this.pending ??= since;
     this.state.follow = false;
+    this.state.isTouched = true;
     this.state.setIndex(this.plane, index);
     this.state.changed("follow");
   }
@@ -164,7 +165,7 @@ export class Viewport {
     const { state } = this;
     const place = state.places[this.plane];
     return JSON.stringify([
-      state.cursor, place, state.overlay, state.showProbability, state.showCrosshair, state.showDiameters, state.diameter,
+      state.cursor, place, state.overlay, state.hasProbabilityMap, state.showCrosshair, state.showDiameters, state.diameter,
       state.measurements, state.draft, state.feed.stackVersion, state.feed.meta.num_expected, this._size, state.active === this.plane,
       state.compare,
     ]);
@@ -187,8 +188,7 @@ export class Viewport {
   }
 
   _paintOverlay(context, transform) {
-    const { overlay, showProbability, compare } = this.state;
-    const isProbability = showProbability && compare !== "difference";
+    const { overlay, hasProbabilityMap: isProbability } = this.state;
     if (overlay.style !== "contour" || isProbability) {
       context.globalAlpha = overlay.opacity;
       context.imageSmoothingEnabled = isProbability;

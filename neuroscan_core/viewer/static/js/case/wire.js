@@ -44,6 +44,18 @@ export function readProbabilities(buffer, size) {
 }
 
 /**
+ * What the server says while it is still computing: JSON, shorter than any slice.
+ * @param {ArrayBuffer} buffer @param {number} size
+ * @returns {{state: string, progress?: number}|null} null where the answer is what was asked for
+ */
+export function readWaiting(buffer, size) {
+  if (buffer.byteLength > 0 && buffer.byteLength % size === 0) {
+    return null;
+  }
+  return JSON.parse(new TextDecoder().decode(buffer) || "{}");
+}
+
+/**
  * Parts of a surface.
  * @param {ArrayBuffer} buffer
  * @returns {{label: number, name: string, colour: string, positions: Float32Array, normals: Float32Array,
