@@ -1,7 +1,7 @@
 """Joins two buses: what is published on one appears on the other, and who asks there is answered here.
 
 Nothing is kept or changed on the way. Events that the bridge itself misses are asked for by the feeds of those who
-listen to it, through the bridge.
+listen to it, through the bridge. Requests for the identity of a patient do not pass.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class Bridge:
     def start(self) -> None:
         """Serve and forward."""
         for request_type in REQUEST_TYPES:
+            if request_type.carries_identity:
+                continue
             self._serving.enter_context(self._target.serve(request_type, self._forward))
         self._thread.start()
 

@@ -47,10 +47,13 @@ class Request(Generic[R_co]):
         Role of the process that answers.
     reply_type : type
         What it answers with.
+    carries_identity : bool
+        Whether the reply says who the patient is: a bus without a login does not serve such requests.
     """
 
     served_by: ClassVar[str] = GATEWAY
     reply_type: ClassVar[type[Reply]] = Reply
+    carries_identity: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,6 +257,7 @@ class GetResultObject(Request[ResultObject]):
     """Ask the gateway for a result, because a person downloads it."""
 
     reply_type: ClassVar[type[Reply]] = ResultObject
+    carries_identity: ClassVar[bool] = True
 
     sop_instance_uid: str
 
@@ -298,6 +302,7 @@ class GetIdentity(Request[Identity]):
     """Ask the gateway who the patient is, because a person switched that on."""
 
     reply_type: ClassVar[type[Reply]] = Identity
+    carries_identity: ClassVar[bool] = True
 
     series_instance_uid: str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,18 @@ from neuroscan_core.bus.bridge import SILENCE_S, Bridge
 from neuroscan_core.bus.feed import SeriesFeed
 from neuroscan_core.bus.memory import InMemoryBus
 from neuroscan_core.bus.wire import Failure
-from neuroscan_core.domain.errors import DiskFull, RequestRefused, RequestTimeout
+from neuroscan_core.domain.errors import BusError, DiskFull, RequestRefused, RequestTimeout
 from neuroscan_core.domain.events import EVENT_TYPES, GatewayHeartbeat, SeriesEvent
 from neuroscan_core.domain.requests import (
+    REQUEST_TYPES,
     Acknowledged,
     GetGatewayHealth,
+    GetIdentity,
+    GetResultObject,
     Health,
+    Identity,
     ListSeries,
+    Request,
     SeriesList,
     SubmitFailure,
 )
@@ -67,6 +73,28 @@ def test_requests_are_answered_by_the_other_side(world: World) -> None:
         health = world.far.request(GetGatewayHealth(), timeout_s=20)
     assert (health.is_ready, health.problems, health.metrics) == (True, ("The disk is old.",), "metrics")
     assert world.bridge.num_requests == 1
+
+
+@pytest.mark.parametrize("request_", [GetIdentity("1.2"), GetResultObject("1.3")], ids=lambda one: type(one).__name__)
+def test_who_the_patient_is_does_not_pass(world: World, request_: Request[Any]) -> None:
+    asked: list[object] = []
+
+    def answer(request: Request[Any]) -> Identity:
+        asked.append(request)
+        return Identity("DOE^JANE")
+
+    with world.near.serve(type(request_), answer), pytest.raises(RequestTimeout):
+        world.far.request(request_, timeout_s=0.1)
+    assert asked == []
+
+
+def test_every_other_request_passes(world: World) -> None:
+    for request_type in REQUEST_TYPES:
+        if request_type.carries_identity:
+            with world.far.serve(request_type, lambda _: Health(True)):  # nobody does
+                continue
+        with pytest.raises(BusError, match="served already"), world.far.serve(request_type, lambda _: Health(True)):
+            pass
 
 
 def test_a_refusal_keeps_its_code_its_sentence_and_its_remedy(world: World) -> None:

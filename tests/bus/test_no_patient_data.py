@@ -10,7 +10,7 @@ import pytest
 
 from neuroscan_core.bus.wire import REPLY_TYPES, Failure
 from neuroscan_core.domain.events import EVENT_TYPES
-from neuroscan_core.domain.requests import REQUEST_TYPES
+from neuroscan_core.domain.requests import REQUEST_TYPES, Request
 
 # Every field that may travel. A new field is added here by hand, by someone who has thought of what it may hold.
 ALLOWED = re.compile(
@@ -65,6 +65,13 @@ def test_message_fields_are_on_the_list_of_what_may_travel(message_type: type) -
     for field in fields(message_type):
         assert ALLOWED.fullmatch(field.name), f"{message_type.__name__}.{field.name}"
         assert message_type.__name__ in ONLY_IN.get(field.name, {message_type.__name__}), field.name
+
+
+@pytest.mark.parametrize("request_type", REQUEST_TYPES, ids=lambda t: t.__name__)
+def test_a_request_whose_reply_says_who_the_patient_is_tells_so(request_type: type[Request[Any]]) -> None:
+    reply_type = request_type.reply_type
+    says_who = reply_type.__name__ in {*IDENTITY, *ONLY_IN["object_bytes"]}
+    assert request_type.carries_identity is says_who
 
 
 @pytest.mark.parametrize("name", ["patient_name", "patient_id", "birth_date", "accession_number", "name_of_patient"])

@@ -13,13 +13,17 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.client import Client
 from rclpy.node import Node
 
-from neuroscan_core.domain.errors import BusError, RequestTimeout
+from neuroscan_core.domain.errors import BusError, RequestRefused, RequestTimeout
 from neuroscan_core.domain.requests import Reply, Request
 from neuroscan_ros import qos
 from neuroscan_ros.conversions import refusal_from_msg
 from neuroscan_ros.topics import service_of
 from neuroscan_ros.translation import ros_errors
 
+IDENTITY_REFUSED = (
+    "What says who the patient is does not travel over ROS 2: ROS has no login, and whoever is in its domain could ask."
+)
+IDENTITY_REMEDY = "Look in the archive, or launch the node with bus:=zmq."
 POLL_S = 0.005  # rclpy itself looks for a server only four times a second
 
 
@@ -50,12 +54,14 @@ class RequestClient:
         RequestTimeout
             No reply came, or the bus was closed.
         RequestRefused
-            The server answered with an error.
+            The server answered with an error, or the reply would say who the patient is.
         BusError
             The bus is closed, or ROS refused.
         WireFormatError
             The request cannot be written, or the reply cannot be read.
         """
+        if request.carries_identity:
+            raise RequestRefused(IDENTITY_REFUSED, remedy=IDENTITY_REMEDY, code=type(request).__name__)
         deadline_s = time.monotonic() + timeout_s
         contract = service_of(type(request))
         message = contract.request_to_msg(request)

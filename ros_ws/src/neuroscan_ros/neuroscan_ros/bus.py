@@ -24,6 +24,7 @@ from rclpy.subscription import Subscription
 from neuroscan_core.domain.errors import BusError
 from neuroscan_core.domain.events import Event
 from neuroscan_core.domain.requests import Reply, Request
+from neuroscan_core.log import get_logger
 from neuroscan_ros import qos
 from neuroscan_ros.asking import RequestClient
 from neuroscan_ros.serving import CLOSE_TIMEOUT_S, RequestServer
@@ -31,6 +32,8 @@ from neuroscan_ros.spinning import QuickCallbackGroup, spinning
 from neuroscan_ros.subscription import Ros2Subscription
 from neuroscan_ros.topics import TOPICS, Topic, topic_of
 from neuroscan_ros.translation import ros_errors
+
+log = get_logger(__name__)
 
 Q = TypeVar("Q", bound="Request[Reply]")
 R = TypeVar("R", bound=Reply)
@@ -121,7 +124,7 @@ class Ros2Bus:
 
     @contextmanager
     def serve(self, request_type: type[Q], handler: Callable[[Q], Reply]) -> Iterator[None]:
-        """Answer requests of a type until the context ends.
+        """Answer requests of a type until the context ends; never those whose reply says who the patient is.
 
         Raises
         ------
@@ -131,6 +134,11 @@ class Ros2Bus:
         name = request_type.__name__
         if request_type.served_by not in self._roles:
             raise BusError(f"{name} is served by the {request_type.served_by}.")
+        if request_type.carries_identity:
+            self._check_open()
+            log.debug("not served over ROS: the reply says who the patient is", request=name)
+            yield
+            return
         with self._lock:
             self._check_open()
             if request_type in self._servers:
@@ -146,7 +154,7 @@ class Ros2Bus:
                     del self._servers[request_type]
 
     def request(self, request: Request[R], *, timeout_s: float) -> R:
-        """Ask the process that serves this type."""
+        """Ask the process that serves this type; see `asking.RequestClient.ask`."""
         return cast(R, self._client.ask(request, timeout_s))
 
     def close(self) -> None:

@@ -20,13 +20,18 @@ from neuroscan_core.domain.events import (
     SliceReceived,
 )
 from neuroscan_core.domain.requests import (
+    DescribeSeries,
     GetGatewayHealth,
+    GetProbabilities,
+    GetSegmentation,
     GetSegmenterHealth,
+    ListResults,
     ListSeries,
     ReplayMasks,
     ReplaySeries,
     Reply,
     Request,
+    RetrySeries,
     SubmitFailure,
     SubmitSegmentation,
 )
@@ -144,6 +149,46 @@ SERVICES: dict[type[Request[Any]], Service] = {
         conversions.replayed_masks_to_msg,
         conversions.replayed_masks_from_msg,
     ),
+    DescribeSeries: Service(
+        qos.DESCRIBE_SERIES,
+        srvs.DescribeSeries,
+        conversions.describe_series_to_msg,
+        conversions.describe_series_from_msg,
+        conversions.series_details_to_msg,
+        conversions.series_details_from_msg,
+    ),
+    RetrySeries: Service(
+        qos.RETRY_SERIES,
+        srvs.RetrySeries,
+        conversions.retry_series_to_msg,
+        conversions.retry_series_from_msg,
+        conversions.retried_to_msg,
+        conversions.retried_from_msg,
+    ),
+    ListResults: Service(
+        qos.LIST_RESULTS,
+        srvs.ListResults,
+        conversions.list_results_to_msg,
+        conversions.list_results_from_msg,
+        conversions.result_list_to_msg,
+        conversions.result_list_from_msg,
+    ),
+    GetSegmentation: Service(
+        qos.GET_SEGMENTATION,
+        srvs.GetSegmentation,
+        conversions.get_segmentation_to_msg,
+        conversions.get_segmentation_from_msg,
+        conversions.stored_segmentation_to_msg,
+        conversions.stored_segmentation_from_msg,
+    ),
+    GetProbabilities: Service(
+        qos.GET_PROBABILITIES,
+        srvs.GetProbabilities,
+        conversions.get_probabilities_to_msg,
+        conversions.get_probabilities_from_msg,
+        conversions.probabilities_to_msg,
+        conversions.probabilities_from_msg,
+    ),
     SubmitSegmentation: Service(
         qos.SUBMIT_SEGMENTATION,
         srvs.SubmitSegmentation,
@@ -180,7 +225,10 @@ SERVICES: dict[type[Request[Any]], Service] = {
 
 
 def service_of(request_type: type[Request[Any]]) -> Service:
-    """Service that answers requests of a type; `BusError` where there is none."""
+    """Service that answers requests of a type; `BusError` where there is none.
+
+    Requests whose reply says who the patient is have none: ROS has no login, and whoever is in the domain could ask.
+    """
     service = SERVICES.get(request_type)
     if service is None:
         raise BusError(f"{request_type.__name__} is not asked for under ROS.")

@@ -45,12 +45,16 @@ from neuroscan_core.domain.events import (
 from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.domain.requests import (
     GetGatewayHealth,
+    GetIdentity,
+    GetResultObject,
     GetSegmenterHealth,
     Health,
+    Identity,
     ListSeries,
     ReplayedMasks,
     ReplayMasks,
     ReplaySeries,
+    Request,
     SeriesList,
 )
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
@@ -127,6 +131,40 @@ def test_a_role_publishes_and_serves_only_what_is_its_own(open_bus: Callable[...
     with both.serve(GetGatewayHealth, lambda _: Health(True)), both.serve(GetSegmenterHealth, lambda _: Health(False)):
         assert viewer.request(GetGatewayHealth(), timeout_s=PATIENCE_S).is_ready
         assert not viewer.request(GetSegmenterHealth(), timeout_s=PATIENCE_S).is_ready
+
+
+@pytest.mark.parametrize("request_", [GetIdentity("1.2"), GetResultObject("1.3")], ids=lambda one: type(one).__name__)
+def test_who_the_patient_is_does_not_travel_and_who_asks_is_told_what_to_do(
+    open_bus: Callable[..., Ros2Bus], node: Node, request_: Request[Any]
+) -> None:
+    gateway, viewer = open_bus(GATEWAY), open_bus(VIEWER)
+    asked: list[object] = []
+
+    def answer(request: Request[Any]) -> Identity:
+        asked.append(request)
+        return Identity("DOE^JANE")
+
+    with gateway.serve(type(request_), answer), gateway.serve(ListSeries, lambda _: SeriesList(())):
+        assert viewer.request(ListSeries(), timeout_s=PATIENCE_S).series == ()
+        for bus in (viewer, gateway):
+            with pytest.raises(RequestRefused, match="who the patient is") as caught:
+                bus.request(request_, timeout_s=PATIENCE_S)
+            assert "archive" in caught.value.remedy
+        wait_until(lambda: any(qos.LIST_SERIES in name for name, _ in node.get_service_names_and_types()))
+        names = " ".join(name for name, _ in node.get_service_names_and_types())
+    assert asked == []
+    assert not any(word in names for word in ("identity", "result_object"))
+
+
+def test_only_its_role_and_only_an_open_bus_takes_a_handler_that_is_never_asked(
+    open_bus: Callable[..., Ros2Bus],
+) -> None:
+    gateway = open_bus(GATEWAY)
+    with pytest.raises(BusError, match="served by the gateway"), open_bus(VIEWER).serve(GetIdentity, lambda _: None):
+        pass
+    gateway.close()
+    with pytest.raises(BusError, match="closed"), gateway.serve(GetIdentity, lambda _: None):
+        pass
 
 
 def test_nodes_of_another_namespace_are_not_heard(open_bus: Callable[..., Ros2Bus]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -43,15 +44,28 @@ from neuroscan_core.domain.geometry import SliceGeometry, StackGeometry
 from neuroscan_core.domain.requests import (
     REQUEST_TYPES,
     Acknowledged,
+    DeliveryProgress,
+    DescribeSeries,
     GetGatewayHealth,
+    GetProbabilities,
+    GetSegmentation,
     GetSegmenterHealth,
     Health,
+    ListResults,
     ListSeries,
+    Probabilities,
     ReplayedEvents,
     ReplayedMasks,
     ReplayMasks,
     ReplaySeries,
+    ResultList,
+    Retried,
+    RetrySeries,
+    SeriesDetail,
+    SeriesDetails,
     SeriesList,
+    StoredResult,
+    StoredSegmentation,
     SubmitFailure,
     SubmitSegmentation,
 )
@@ -151,6 +165,24 @@ progresses = st.builds(
     SeriesProgress, uids, texts, counts, counts, counts, st.booleans(), texts, texts, texts, texts, times_s, priorities,
     texts,
 )  # fmt: skip
+deliveries = st.builds(DeliveryProgress, uids, texts, texts, texts, counts, texts, numbers)
+details = st.builds(
+    SeriesDetail, uids, texts, st.none() | st.integers(0, 2**31 - 1), texts, st.booleans(),
+    st.lists(deliveries, max_size=3).map(tuple),
+)  # fmt: skip
+stored_results = st.builds(StoredResult, uids, texts, counts, texts, texts, times_s)
+
+
+@st.composite
+def probabilities(draw: st.DrawFn) -> Probabilities:
+    state, progress = draw(st.sampled_from(["computing", "busy", "ready"])), draw(st.floats(0, 1))
+    if state != "ready":
+        return Probabilities(state, progress, 0, (), np.zeros((0, 0, 0), np.uint8))
+    shape = draw(st.tuples(st.integers(1, 4), *[st.integers(1, 9)] * 2))
+    looked_at = tuple(draw(keys) for _ in range(shape[0]))
+    return Probabilities(state, progress, draw(counts), looked_at, labels(draw, shape))
+
+
 statuses: dict[type[Event], st.SearchStrategy[Any]] = {
     SeriesOpened: st.builds(
         SeriesOpened, uids, counts, texts, priorities, st.none() | lengths, st.none() | st.integers(0, 2**31 - 1),
@@ -217,6 +249,9 @@ def test_every_event_comes_back_as_it_was(event_type: type[Event], data: st.Data
         ("code", st.sampled_from([GLIOMA, MENINGIOMA])),
         ("progress", progresses),
         ("study_source", sources("T2")),
+        ("series_detail", details),
+        ("delivery", deliveries),
+        ("stored_result", stored_results),
         ("diameter", diameters),
         ("measurement", regions | composites),
         ("triage", triages()),
@@ -249,6 +284,17 @@ exchanges: dict[type[Any], tuple[st.SearchStrategy[Any], st.SearchStrategy[Any]]
         st.builds(ReplayMasks, uids, counts, counts),
         st.builds(ReplayedMasks, st.lists(masks(), max_size=3).map(tuple)),
     ),
+    DescribeSeries: (
+        st.builds(DescribeSeries, counts),
+        st.builds(SeriesDetails, st.lists(details, max_size=3).map(tuple)),
+    ),
+    RetrySeries: (st.builds(RetrySeries, uids), st.builds(Retried, st.booleans(), counts)),
+    ListResults: (
+        st.builds(ListResults, uids),
+        st.builds(ResultList, st.lists(stored_results, max_size=3).map(tuple)),
+    ),
+    GetSegmentation: (st.builds(GetSegmentation, uids, counts), st.builds(StoredSegmentation, segmentations())),
+    GetProbabilities: (st.builds(GetProbabilities, uids), probabilities()),
     SubmitSegmentation: (st.builds(SubmitSegmentation, segmentations()), acknowledgements),
     SubmitFailure: (st.builds(SubmitFailure, statuses[SegmentationFailed]), acknowledgements),
     GetGatewayHealth: (st.just(GetGatewayHealth()), health),
@@ -256,11 +302,28 @@ exchanges: dict[type[Any], tuple[st.SearchStrategy[Any], st.SearchStrategy[Any]]
 }
 
 
-def test_every_request_type_is_served() -> None:
-    assert set(topics.SERVICES) == set(exchanges) == set(REQUEST_TYPES)
+# Who the patient is does not travel over ROS.
+SERVED_TYPES = [request_type for request_type in REQUEST_TYPES if not request_type.carries_identity]
 
 
-@pytest.mark.parametrize("request_type", REQUEST_TYPES)
+def test_every_request_type_is_served_unless_the_reply_says_who_the_patient_is() -> None:
+    assert set(topics.SERVICES) == set(exchanges) == set(SERVED_TYPES)
+    assert {request_type.__name__ for request_type in set(REQUEST_TYPES) - set(SERVED_TYPES)} == {
+        "GetIdentity", "GetResultObject",
+    }  # fmt: skip
+
+
+INTERFACES = [getattr(module, name) for module in (msgs, srvs) for name in dir(module) if name[0].isupper()]
+WORDS_OF_IDENTITY = re.compile("patient|birth|sex|accession|physician|address|object_bytes|study_date")
+
+
+@pytest.mark.parametrize("interface", INTERFACES, ids=lambda one: one.__name__)
+def test_no_message_has_a_field_for_a_person(interface: Any) -> None:
+    for part in (interface.Request, interface.Response) if hasattr(interface, "Request") else (interface,):
+        assert not [field for field in part.get_fields_and_field_types() if WORDS_OF_IDENTITY.search(field)]
+
+
+@pytest.mark.parametrize("request_type", SERVED_TYPES)
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_every_request_and_reply_comes_back_as_it_was(request_type: type[Any], data: st.DataObject) -> None:
@@ -321,7 +384,20 @@ def a_segmentation() -> msgs.Segmentation:
     return conversions.segmentation_to_msg(SegmentationReady("1.2", 1, found, model))
 
 
+def some_probabilities() -> srvs.GetProbabilities.Response:
+    values_kji = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+    return conversions.probabilities_to_msg(Probabilities("ready", 1.0, 1, (FrameKey("1.3"),), values_kji))
+
+
+def a_detail() -> msgs.SeriesDetail:
+    delivery = DeliveryProgress("1.4", "SEG", "archive", "delivered")
+    return conversions.series_detail_to_msg(SeriesDetail("1.2", num_expected=5, deliveries=(delivery,)))
+
+
 READERS: dict[type[Any], Callable[[Any], Any]] = {
+    srvs.GetProbabilities.Response: conversions.probabilities_from_msg,
+    msgs.SeriesDetail: conversions.series_detail_from_msg,
+    msgs.StoredResult: conversions.stored_result_from_msg,
     msgs.Slice: conversions.slice_from_msg,
     msgs.Mask: conversions.mask_from_msg,
     msgs.SeriesStatus: conversions.status_from_msg,
@@ -368,6 +444,14 @@ READERS: dict[type[Any], Callable[[Any], Any]] = {
         (a_segmentation(), "triage[0].probabilities.pop()", "2 classes and 1 probabilities"),
         (a_segmentation(), "triage[0].slice_probabilities.pop()", "1 x 2 values and carries 1"),
         (a_segmentation(), "triage[0].classes = []", "0 classes"),
+        (some_probabilities(), "rows = 3", "1 x 3 x 3 values and carries 6"),
+        (some_probabilities(), "keys = []", "0 x 2 x 3 values and carries 6"),
+        (some_probabilities(), "keys[0].sop_instance_uid = ''", "SOP instance UID of a slice is empty"),
+        (some_probabilities(), "progress = float('nan')", "done to nan"),
+        (some_probabilities(), "progress = 1.5", "done to 1.5"),
+        (a_detail(), "series_instance_uid = ''", "UID of a series is empty"),
+        (a_detail(), "num_expected = -2", "-2 slices are expected"),
+        (a_detail(), "deliveries[0].sop_instance_uid = ''", "UID of a result is empty"),
     ],
 )
 def test_a_damaged_message_is_refused_with_a_sentence(message: Any, damage: str, complaint: str) -> None:
@@ -380,7 +464,8 @@ def test_a_damaged_message_is_refused_with_a_sentence(message: Any, damage: str,
         READERS[type(message)](message)
 
 
-@pytest.mark.parametrize("message_type", READERS)
+# Nothing is what the segmenter says of probabilities that it has not computed.
+@pytest.mark.parametrize("message_type", READERS.keys() - {srvs.GetProbabilities.Response})
 def test_a_message_with_nothing_in_it_is_refused(message_type: type[Any]) -> None:
     with pytest.raises(WireFormatError):
         READERS[message_type](message_type())
@@ -418,6 +503,13 @@ def test_pixels_of_another_type_or_shape_are_not_written() -> None:
         conversions.slice_to_msg(dataclasses.replace(good, pixels_ji=good.pixels_ji.astype(np.float64)))
     with pytest.raises(WireFormatError, match="do not fit"):
         conversions.slice_to_msg(dataclasses.replace(good, pixels_ji=good.pixels_ji.T))
+
+
+def test_probabilities_with_too_few_keys_are_not_written() -> None:
+    with pytest.raises(WireFormatError, match="2 slices and keys of 1"):
+        conversions.probabilities_to_msg(
+            Probabilities("ready", 1.0, 1, (FrameKey("1.3"),), np.zeros((2, 2, 3), np.uint8))
+        )
 
 
 def test_hints_of_a_header_that_make_no_sense_are_left_out() -> None:

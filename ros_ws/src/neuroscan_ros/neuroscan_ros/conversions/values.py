@@ -13,6 +13,7 @@ from neuroscan_core.domain.codes import Code
 from neuroscan_core.domain.errors import WireFormatError
 from neuroscan_core.domain.events import SeriesProgress, StudySource
 from neuroscan_core.domain.geometry import SliceGeometry, StackGeometry
+from neuroscan_core.domain.requests import DeliveryProgress, SeriesDetail, StoredResult
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_ros.conversions.checks import MAX_INT32, MIN_INT32, count, integer, positive, reading, text, uid
@@ -148,6 +149,83 @@ def progress_from_msg(message: msgs.SeriesProgress) -> SeriesProgress:
         opened_at_s=time_from_msg(message.opened_at),
         priority=message.priority,
         message=message.message,
+    )
+
+
+def delivery_to_msg(delivery: DeliveryProgress) -> msgs.DeliveryProgress:
+    """A result on its way to an archive."""
+    return msgs.DeliveryProgress(
+        sop_instance_uid=text(delivery.sop_instance_uid),
+        modality=text(delivery.modality),
+        destination=text(delivery.destination),
+        state=text(delivery.state),
+        num_attempts=count(delivery.num_attempts, "The number of attempts"),
+        message=text(delivery.message),
+        delay_s=float(delivery.delay_s),
+    )
+
+
+def delivery_from_msg(message: msgs.DeliveryProgress) -> DeliveryProgress:
+    """A result on its way to an archive."""
+    return DeliveryProgress(
+        uid(message.sop_instance_uid, "The SOP instance UID of a result"),
+        message.modality,
+        message.destination,
+        message.state,
+        message.num_attempts,
+        message.message,
+        message.delay_s,
+    )
+
+
+def series_detail_to_msg(detail: SeriesDetail) -> msgs.SeriesDetail:
+    """What people want to know of a series beside its state."""
+    num_expected = detail.num_expected  # a hint from a header that may hold anything
+    return msgs.SeriesDetail(
+        series_instance_uid=text(detail.series_instance_uid),
+        rule=text(detail.rule),
+        num_expected=num_expected if num_expected is not None and 0 <= num_expected <= MAX_INT32 else -1,
+        remedy=text(detail.remedy),
+        is_retryable=bool(detail.is_retryable),
+        deliveries=list(map(delivery_to_msg, detail.deliveries)),
+    )
+
+
+def series_detail_from_msg(message: msgs.SeriesDetail) -> SeriesDetail:
+    """What people want to know of a series beside its state."""
+    if message.num_expected < -1:
+        raise WireFormatError(f"Of a series {message.num_expected} slices are expected.")
+    return SeriesDetail(
+        uid(message.series_instance_uid, "The UID of a series"),
+        message.rule,
+        None if message.num_expected == -1 else message.num_expected,
+        message.remedy,
+        message.is_retryable,
+        tuple(map(delivery_from_msg, message.deliveries)),
+    )
+
+
+def stored_result_to_msg(result: StoredResult) -> msgs.StoredResult:
+    """An object that was made of a series."""
+    return msgs.StoredResult(
+        sop_instance_uid=text(result.sop_instance_uid),
+        modality=text(result.modality),
+        version=count(result.version, "A version"),
+        model=text(result.model),
+        message=text(result.message),
+        created_at=time_to_msg(result.created_at_s),
+    )
+
+
+def stored_result_from_msg(message: msgs.StoredResult) -> StoredResult:
+    """An object that was made of a series."""
+    return StoredResult(
+        uid(message.sop_instance_uid, "The SOP instance UID of a result"),
+        message.modality,
+        message.version,
+        message.model,
+        message.message,
+        time_from_msg(message.created_at),
     )
 
 
