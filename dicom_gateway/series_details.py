@@ -11,6 +11,7 @@ from dicom_gateway.deliver import Delivery, revive
 from dicom_gateway.deliver.outbox import MODALITIES
 from dicom_gateway.deliveries import segment_again
 from dicom_gateway.journal import DeliveryRecord, DeliveryState, Journal, RecordKind, SeriesRecord, SeriesState
+from dicom_gateway.remedies import remedy_for
 from dicom_gateway.study.desk import StudyDesk
 from neuroscan_core.domain.errors import RequestRefused
 from neuroscan_core.domain.events import SeriesOpened, SeriesRejected
@@ -29,10 +30,6 @@ from neuroscan_core.log import get_logger
 log = get_logger(__name__)
 
 MAX_SERIES = 200
-_REMEDIES = {
-    SeriesState.FAILED: "Try again. If it fails again, the logs of segmenter and gateway say why.",
-    SeriesState.DEAD_LETTER: "Check that the archive answers (`neuroscan doctor`), then try again.",
-}
 _ENDED_BADLY = (SeriesState.REJECTED, SeriesState.FAILED)
 
 
@@ -127,15 +124,15 @@ class SeriesDesk:
 
     def _remedy(self, row: SeriesRecord) -> str:
         """What to do; of a rejection what its event said, which the journal has as the end of its message only."""
-        if row.state in _REMEDIES:
-            return _REMEDIES[row.state]
+        general = remedy_for(row.state, row.reason)
         if row.state is not SeriesState.REJECTED or row.kind is not RecordKind.SERIES:
-            return ""
+            return general
         last = self._journal.events(row.series_uid, max(0, self._journal.num_events(row.series_uid) - 1))
         if not last or last[-1].kind != SeriesRejected.__name__:
-            return ""
+            return general
         rejected = decode_payload(last[-1].kind, row.series_uid, last[-1].sequence, last[-1].payload)
-        return rejected.remedy if isinstance(rejected, SeriesRejected) else ""
+        assert isinstance(rejected, SeriesRejected)
+        return rejected.remedy or general
 
 
 def _is_retryable(row: SeriesRecord, deliveries: list[DeliveryRecord]) -> bool:

@@ -208,8 +208,8 @@ class RunningNode:
 class RunningArchive:
     """`neuroscan archive`: the embedded PACS as a process of its own."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, *arguments: str, port: int | None = None) -> None:
+        self.folder, self.port = folder, port or free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self._log = (folder.parent / f"{folder.name}.log").open("ab")
         self._process = subprocess.Popen(
