@@ -137,14 +137,8 @@ class CaseView {
   }
 
   _slices(arrivals) {
-    const { feed, state } = this;
-    if (state.follow) {
-      const place = feed.stack.slots[feed.newest];
-      if (place >= 0 && state.cursor[2] !== place) {
-        state.cursor[2] = place;
-        state.changed("cursor");
-      }
-    }
+    const { state } = this;
+    this._follow();
     state.changed("slices");
     if (arrivals.length > 0 && performance.getEntriesByName("neuroscan:first-picture").length === 0) {
       this._draw(new Set(["slices", "cursor", "grid"]));
@@ -152,8 +146,20 @@ class CaseView {
     }
   }
 
+  /** Go to what is newest: the slice with the newest mask where masks come, for that is what is waited for. */
+  _follow() {
+    const { feed, state } = this;
+    const numMasks = state.first ? feed.layer(state.first).masks.length : 0;
+    const place = feed.stack.slots[numMasks > 0 ? Math.min(numMasks - 1, feed.newest) : feed.newest];
+    if (state.follow && place >= 0 && state.cursor[2] !== place) {
+      state.cursor[2] = place;
+      state.changed("cursor");
+    }
+  }
+
   _masks() {
     const { state } = this;
+    this._follow();
     if (!this.hasStart && !state.isTouched && !isGrowing(this.feed)) {
       this.hasStart = true;
       this.commands.jump({ isQuiet: true, slice: this.startSlice });
