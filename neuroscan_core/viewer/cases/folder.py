@@ -66,6 +66,7 @@ class CaseFolder:
         reason: str = "",
         remedy: str = "",
         warnings: Sequence[str] = (),
+        verdict: str = "",
         downloads: Sequence[dict[str, str]] = (),
         reports: Sequence[dict[str, str]] = (),
     ) -> None:
@@ -79,6 +80,10 @@ class CaseFolder:
             ``waiting``, ``running``, ``done`` or ``failed``.
         reason, remedy : str
             Why it failed, and what to do.
+        warnings : sequence of str
+            Sentences that a reader of the result must know.
+        verdict : str
+            Of the critic: ``plausible``, ``doubtful`` or ``not usable``; empty before.
         downloads : sequence of dict
             ``kind`` (SEG, SR, NIfTI, ...), ``name`` for people, ``file`` below the folder, and ``segmentation``, the
             SID it belongs to, where it belongs to one.
@@ -87,7 +92,7 @@ class CaseFolder:
         """
         self._write_json("case.json", {
             "title": title, "state": state, "modality": modality, "description": description, "reason": reason,
-            "remedy": remedy, "warnings": list(warnings), "downloads": list(downloads), "reports": list(reports),
+            "remedy": remedy, "warnings": list(warnings), "verdict": verdict, "downloads": list(downloads), "reports": list(reports),
         })  # fmt: skip
 
     def write_agents(self, agents: Sequence[dict[str, Any]]) -> None:

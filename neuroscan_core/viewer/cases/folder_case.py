@@ -69,6 +69,7 @@ class FolderCase(Case):
             "modality": case.get("modality", ""), "description": case.get("description", ""), "revision": revision,
             "pixels_revision": 0, "identity": None, "sources": [], "agents": self._folder.agents(),
             "reason": case.get("reason", ""), "remedy": case.get("remedy", ""), "warnings": case.get("warnings", []),
+            "verdict": case.get("verdict", ""),
             "reports": [
                 {"kind": one["kind"], "url": f"/api/cases/{self._id}/report/{one['kind']}"}
                 for one in case.get("reports", [])

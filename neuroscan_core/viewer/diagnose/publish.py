@@ -73,7 +73,6 @@ class CasePublisher:
 
     def _write_case(self, case: CaseFile, state: str, *, reason: str = "") -> None:
         reading, verdict = case.reading, case.verdict
-        warnings = [] if verdict is None else [f"Verdict: {verdict.word}.", *verdict.sentences]
         files = {} if case.files is None else case.files.paths
         downloads, reports = [], []
         for kind, path in files.items():
@@ -94,7 +93,8 @@ class CasePublisher:
             reason=reason,
             modality="" if reading is None else reading.source.modality,
             description="" if reading is None else reading.source.name,
-            warnings=warnings,
+            warnings=() if verdict is None else verdict.sentences,
+            verdict="" if verdict is None else verdict.word,
             downloads=downloads,
             reports=reports,
         )

@@ -3,15 +3,17 @@
 import { el, icon, setText } from "./dom.js";
 import { t } from "./i18n.js";
 
+const ICONS = { info: "help", good: "check", warn: "warning", bad: "warning" };
+
 /**
  * What happened, what it means, what to do.
- * @param {"info"|"warn"|"bad"} kind
+ * @param {"info"|"good"|"warn"|"bad"} kind
  * @param {string} text
  * @param {{detail?: string, action?: Node}} [more]
  */
 export function message(kind, text, { detail = "", action = null } = {}) {
   const lines = [el("p", { text }), detail && el("p", { text: detail })];
-  return el("div", { class: `message ${kind}` }, icon(kind === "info" ? "help" : "warning"), el("div", {}, ...lines), action);
+  return el("div", { class: `message ${kind}` }, icon(ICONS[kind]), el("div", {}, ...lines), action);
 }
 
 /** An error of `api.js`, or any other, as sentences. */

@@ -41,7 +41,7 @@ export async function openDiagnosis(container, id, context) {
       known.expires_at_s && t("diagnose.expires", { when: formatFromNow(known.expires_at_s) }),
     ].filter(Boolean).join(" ");
     chain.update(known.agents ?? []);
-    const now = JSON.stringify([known.state, known.reason, known.remedy, known.warnings, known.reports, known.downloads, known.num_slices > 0, known.segmentations?.length, known.queue_position]);
+    const now = JSON.stringify([known.state, known.reason, known.remedy, known.warnings, known.verdict, known.reports, known.downloads, known.num_slices > 0, known.segmentations?.length, known.queue_position]);
     if (now === said) return;
     if (said && known.state === "done") announce(t("diagnose.done"));
     said = now;
@@ -102,8 +102,18 @@ export async function openDiagnosis(container, id, context) {
 
 function notices(known) {
   const shown = [];
-  if (known.state === "queued") shown.push(message("info", t("diagnose.queued"), { detail: t("diagnose.queued_detail") }));
+  if (known.state === "queued") shown.push(message("info", t("diagnose.queued", { n: known.queue_position ?? 1 }), { detail: t("diagnose.queued_detail") }));
   if (known.state === "failed") shown.push(message("bad", known.reason || t("diagnose.failed"), { detail: known.remedy || t("diagnose.failed_remedy") }));
-  for (const text of known.warnings ?? []) shown.push(message("warn", text));
-  return shown;
+  return [...shown, ...verdict(known)];
+}
+
+const VERDICTS = { plausible: ["good", "plausible"], doubtful: ["warn", "doubtful"], "not usable": ["bad", "not_usable"] };
+
+/** What the critic says, and why; a result is not to be read without it. */
+function verdict({ verdict: word, warnings = [] }) {
+  if (!(word in VERDICTS)) return warnings.map((text) => message("warn", text));
+  const [look, name] = VERDICTS[word];
+  const shown = message(look, t(`verdict.${name}.word`), { detail: t(`verdict.${name}.meaning`) });
+  if (warnings.length) shown.querySelector("div").append(el("ul", { class: "reasons" }, warnings.map((text) => el("li", { text }))));
+  return [shown];
 }

@@ -38,8 +38,7 @@ function choice(input, title, hint) {
   return el("label", { class: "choice", htmlFor: input.id }, input, el("span", {}, title, el("span", { class: "hint block", text: hint })));
 }
 
-function describe({ name, version, kind, labels = [] }) {
+function describe({ name, version, kind }) {
   const needs = hasText(`model_kind.${kind}`) ? t(`model_kind.${kind}`) : kind;
-  const finds = labels.map((label) => label.name ?? label).join(", ");
-  return [`${name} ${version}`, needs, finds && t("diagnose.finds", { what: finds })].filter(Boolean).join(". ");
+  return `${name} ${version}. ${needs}.`;
 }

@@ -19,8 +19,8 @@ export function results(known) {
     el("h2", { id: "results", text: t("results.title") }),
     el("div", { class: "row" },
       canOpen ? images : null,
-      report ? el("a", { class: "button", href: report.url, target: "_blank", rel: "noopener" }, icon("report"), t("results.report"), el("span", { class: "sr-only", text: t("results.new_tab") })) : null,
-      files.map(({ kind, name, url }) => el("a", { class: "button", href: url, download: true }, icon("download"), name || kindWord(kind)))),
+      report ? el("a", { class: "button", href: report.url, target: "_blank", rel: "noopener" }, icon("report"), t("results.report"), el("span", { class: "sr-only", text: t("results.new_tab") })) : null),
+    files.length ? el("div", {}, el("h3", { text: t("results.files") }), el("ul", { class: "row" }, files.map(file))) : null,
     (known.segmentations ?? []).map(segmentation),
     report ? preview(report.url) : null)];
 }
@@ -34,6 +34,10 @@ function preview(url) {
     frame.hidden = !details.open;
   });
   return details;
+}
+
+function file({ kind, name, url }) {
+  return el("li", {}, el("a", { class: "button small", href: url, download: true }, icon("download"), name || kindWord(kind)));
 }
 
 function kindWord(kind) {
