@@ -41,7 +41,7 @@ export async function openDiagnosis(container, id, context) {
       known.expires_at_s && t("diagnose.expires", { when: formatFromNow(known.expires_at_s) }),
     ].filter(Boolean).join(" ");
     chain.update(known.agents ?? []);
-    const now = JSON.stringify([known.state, known.reason, known.remedy, known.warnings, known.verdict, known.reports, known.downloads, known.num_slices > 0, known.segmentations?.length, known.queue_position]);
+    const now = JSON.stringify([known.state, known.reason, known.remedy, known.warnings, known.verdict, known.reports, known.downloads, known.num_slices > 0, known.segmentations?.length, known.queue_position, known.agents?.some(({ state }) => state !== "waiting")]);
     if (now === said) return;
     if (said && known.state === "done") announce(t("diagnose.done"));
     said = now;
@@ -103,6 +103,8 @@ export async function openDiagnosis(container, id, context) {
 function notices(known) {
   const shown = [];
   if (known.state === "queued") shown.push(message("info", t("diagnose.queued", { n: known.queue_position ?? 1 }), { detail: t("diagnose.queued_detail") }));
+  const isStarting = known.state === "running" && (known.agents ?? []).every(({ state }) => state === "waiting");
+  if (isStarting) shown.push(message("info", t("diagnose.starting")));
   if (known.state === "failed") shown.push(message("bad", known.reason || t("diagnose.failed"), { detail: known.remedy || t("diagnose.failed_remedy") }));
   return [...shown, ...verdict(known)];
 }
