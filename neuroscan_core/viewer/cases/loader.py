@@ -223,13 +223,13 @@ class SeriesLoader:
 
     def _replay(self, stream: _Stream) -> None:
         limit = SLICE_LIMIT if stream.is_probed else FIRST_LIMIT
-        request = ReplaySeries(stream.uid, stream.next_sequence, limit)
+        request, num_announced = ReplaySeries(stream.uid, stream.next_sequence, limit), stream.num_announced
         events = self._bus.request(request, timeout_s=REQUEST_TIMEOUT_S).in_order
         with self._lock:
             stream.is_probed = True
             for event in events:
                 self._take(stream, event)
-            if not events:
+            if not events and stream.num_announced == num_announced:  # nothing was told of meanwhile
                 stream.num_announced = stream.next_sequence
             elif len(events) >= limit:
                 stream.announce(stream.next_sequence + 1)  # there may be more
@@ -259,7 +259,7 @@ class SeriesLoader:
 
     def _ask_masks(self) -> None:
         stream = self._masks
-        request = ReplayMasks(self.case.uid, stream.next_sequence, MASK_LIMIT)
+        request, num_announced = ReplayMasks(self.case.uid, stream.next_sequence, MASK_LIMIT), stream.num_announced
         try:
             masks = self._bus.request(request, timeout_s=REQUEST_TIMEOUT_S).masks
         except BusError:
@@ -271,6 +271,6 @@ class SeriesLoader:
                 if stream.admits(mask.sequence):
                     self.case.take_mask(mask)
             if not masks:  # forgotten by the segmenter; the result has them all
-                stream.next_sequence = max(stream.next_sequence, stream.num_announced)
+                stream.next_sequence = max(stream.next_sequence, num_announced)
             elif len(masks) >= MASK_LIMIT:
                 stream.announce(stream.next_sequence + 1)
