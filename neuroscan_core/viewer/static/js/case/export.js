@@ -1,4 +1,4 @@
-/** Pictures of what is seen, as PNG files. The name has no identity of a patient. */
+/** Pictures of what is seen, as PNG files, and files to keep. Names have no identity of a patient. */
 
 import { t } from "../i18n.js";
 
@@ -27,10 +27,15 @@ export async function savePicture(views) {
   context.font = `${12 * ratio}px system-ui, sans-serif`;
   context.fillText(t("case.picture_note"), GAP * ratio, canvas.height - 7 * ratio);
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  const url = URL.createObjectURL(/** @type {Blob} */ (blob));
+  saveFile({ name: `neuroscan-${views[0].state.feed.caseId.slice(0, 9)}.png`, blob: /** @type {Blob} */ (blob) });
+}
+
+/** Give a file to the browser to keep. @param {{name: string, blob: Blob}} file */
+export function saveFile({ name, blob }) {
+  const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;
-  link.download = `neuroscan-${views[0].state.feed.caseId.slice(0, 9)}.png`;
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

@@ -1,8 +1,11 @@
 /** Measurements that were made by hand, and files to keep. */
 
+import { getFile } from "../api.js";
 import { el, icon } from "../dom.js";
 import { t } from "../i18n.js";
+import { errorMessage } from "../parts.js";
 import { lengthText } from "./annotations.js";
+import { saveFile } from "./export.js";
 import { placeOf } from "./geometry.js";
 import { line, section, setRows } from "./controls.js";
 import { planeName } from "./names.js";
@@ -41,7 +44,8 @@ export class FilesPanel {
   constructor(state, commands) {
     this.state = state;
     this.list = el("ul", { class: "case-list" });
-    this.root = section(t("case.files.title"), this.list,
+    this.problem = el("div", { role: "alert" });
+    this.root = section(t("case.files.title"), this.list, this.problem,
       el("button", { type: "button", class: "button", onClick: commands.savePicture }, icon("download"), t("case.save_picture")));
   }
 
@@ -51,8 +55,25 @@ export class FilesPanel {
     const files = (downloads ?? []).map((/** @type {any} */ one) => ({ ...one, url: urlOf(one.url, sid) }));
     const written = (reports ?? []).map(({ kind, url }) => ({ kind, url: urlOf(url, null), name: t("case.files.report", { kind: kind.toUpperCase() }), opens: kind === "html" }));
     setRows(this.list, [...written, ...files], ({ kind, name, url, opens }) =>
-      el("li", {}, el("a", { class: "case-file", href: url, download: !opens, target: opens ? "_blank" : null, rel: "noopener", dataset: { key: url } },
+      el("li", {}, el("a", {
+        class: "case-file", href: url, download: !opens, target: opens ? "_blank" : null, rel: "noopener", dataset: { key: url },
+        onClick: opens ? null : (/** @type {MouseEvent} */ event) => this._save(event, url),
+      },
         icon(opens ? "report" : "download"), el("span", { text: name || kind }))));
+  }
+
+  /** A link alone could not say why a file cannot be had. */
+  async _save(event, url) {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) {
+      return;
+    }
+    event.preventDefault();
+    this.problem.replaceChildren();
+    try {
+      saveFile(await getFile(url));
+    } catch (reason) {
+      this.problem.replaceChildren(errorMessage(reason));
+    }
   }
 }
 

@@ -104,8 +104,9 @@ function startDrag(view, action, from, hooks) {
   const starts = {
     crosshair: () => {
       const move = (/** @type {{x: number, y: number}} */ to) => state.setCursor(view.voxelAt(to.x, to.y));
+      const before = [...state.cursor];
       move(from);
-      return { move };
+      return { move, cancel: () => state.setCursor(before) }; // a second finger came: the first was no click
     },
     window: () => {
       const [start, range] = [{ ...state.window }, hooks.valueRange()];

@@ -10,6 +10,8 @@ const FIELD_OF_VIEW = 32;
 const HEAD_COLOUR = "#c9b8a8";
 const HEAD_OPACITY = 0.22;
 const OUTERMOST_OPACITY = 0.45;
+const LETTER_PX = 30;
+const AWAY_OPACITY = 0.2; // of the letter of a side that looks away
 const SIDES = { L: [1, 0, 0], R: [-1, 0, 0], P: [0, 1, 0], A: [0, -1, 0], S: [0, 0, 1], I: [0, 0, -1] };
 
 /** @typedef {ReturnType<import("./wire.js").readSurface>[number]} Part */
@@ -137,6 +139,12 @@ export class SurfaceScene {
     this.camera.far = away + 3 * radius;
     this.camera.updateProjectionMatrix();
     this.light.position.copy(this.camera.position).sub(center).add(new Vector3(radius * 0.6, 0, radius));
+    const perPixel = (2 * away * Math.tan(half)) / Math.max(this.renderer.domElement.clientHeight, 1);
+    for (const side of this.sides) {
+      side.scale.setScalar(LETTER_PX * perPixel);
+      const outward = side.position.clone().sub(center).normalize();
+      side.material.opacity = outward.x * x + outward.y * y + outward.z * z < -0.5 ? AWAY_OPACITY : 1;
+    }
   }
 
   _frameAll() {
@@ -153,7 +161,7 @@ export class SurfaceScene {
     meshes.forEach((mesh) => box.union(/** @type {Box3} */ (mesh.geometry.boundingBox)));
     const half = box.getSize(new Vector3()).multiplyScalar(0.5).addScalar(radius * 0.12);
     this.sides = Object.entries(SIDES).map(([letter, [x, y, z]]) => {
-      const sprite = letterOf(letter, radius * 0.17);
+      const sprite = letterOf(letter);
       sprite.position.set(center.x + x * half.x, center.y + y * half.y, center.z + z * half.z);
       this.scene.add(sprite);
       return sprite;
@@ -172,8 +180,8 @@ function meshOf(part, material) {
   return new Mesh(geometry, material);
 }
 
-/** A letter that always faces the camera. @param {string} letter @param {number} size */
-function letterOf(letter, size) {
+/** A letter that always faces the camera. @param {string} letter */
+function letterOf(letter) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 64;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -185,8 +193,7 @@ function letterOf(letter, size) {
   context.strokeText(letter, 32, 34);
   context.fillStyle = "#8fd0f5";
   context.fillText(letter, 32, 34);
-  const sprite = new Sprite(new SpriteMaterial({ map: new CanvasTexture(canvas), depthTest: false, depthWrite: false }));
-  sprite.scale.set(size, size, 1);
+  const sprite = new Sprite(new SpriteMaterial({ map: new CanvasTexture(canvas), transparent: true, depthTest: false, depthWrite: false }));
   sprite.renderOrder = 3;
   return sprite;
 }

@@ -10,7 +10,7 @@ export class Toolbar {
   /**
    * @param {import("./state.js").ViewState} state
    * @param {{setTool: (tool: string) => void, jump: () => void, setLayout: (layout: string) => void, savePicture: () => void,
-   *   help: () => void, back: () => void, toggleSide: () => void}} commands
+   *   help: () => void, back: () => void, toggleSide: () => boolean}} commands
    */
   constructor(state, commands) {
     this.state = state;
@@ -30,8 +30,12 @@ export class Toolbar {
       el("div", { class: "case-group", role: "group", "aria-label": t("case.layout.group") }, this.layouts),
       el("div", { class: "case-group case-group-end" },
         button("picture", t("case.save_picture"), commands.savePicture), button("keys", t("case.help"), commands.help),
-        el("button", { type: "button", class: "button quiet case-side-toggle", onClick: commands.toggleSide, text: t("case.panels") })));
+        el("button", { type: "button", class: "button quiet case-side-toggle", onClick: () => this._toggleSide(commands), "aria-expanded": "false", "aria-controls": "case-side", text: t("case.panels") })));
     listenToArrows(this.root);
+  }
+
+  _toggleSide(commands) {
+    this.root.querySelector(".case-side-toggle")?.setAttribute("aria-expanded", String(commands.toggleSide()));
   }
 
   update() {
