@@ -13,6 +13,7 @@ from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.domain.segmentation import GLIOMA_REGIONS, CompositeMeasurement, RegionMeasurement
 
 _TITLES = {region.name: region.title for region in GLIOMA_REGIONS}
+_LABELS = {region.name: region.labels for region in GLIOMA_REGIONS}
 _AXES = (("right", "left"), ("front", "back"), ("feet", "head"))  # towards which x, y, z of LPS grow
 Measured = RegionMeasurement | CompositeMeasurement
 
@@ -63,7 +64,7 @@ def size_facts(result: ModelResult, reading: Reading) -> Facts:
         return _pixel_facts(result, head_mask(reading.volume))
     names = {label.value: label.name for label in result.card.labels}
     facts = [(names[m.label], size_text(m)) for m in found.measurements]
-    facts += [(_TITLES.get(m.region, m.region), size_text(m)) for m in found.composites]
+    facts += [(_TITLES[m.region], size_text(m)) for m in found.composites if len(_LABELS[m.region]) > 1]
     return tuple(facts)
 
 

@@ -101,7 +101,6 @@ def _left_out(by_kind: Mapping[str, Sequence[Path]], chosen: str) -> list[str]:
     for kind, paths in by_kind.items():
         if kind == chosen:
             continue
-        what = f"{kind} beside {chosen}" if kind else "no image"
-        plural = "file was" if len(paths) == 1 else "files were"
-        notes.append(f"{len(paths)} {plural} left out: {what}.")
+        what = f"{kind} beside {chosen}" if kind else "no images"
+        notes.append(f"Left out, {what}: {len(paths)}.")
     return notes

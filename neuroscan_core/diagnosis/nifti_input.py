@@ -5,6 +5,7 @@ NIfTI carries no attributes of the sequence, so that a name is all there is; it 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from neuroscan_core.nifti import read_nifti
 from neuroscan_core.nifti_study import sequence_of
 from neuroscan_core.pipeline.study import MIN_OVERLAP, REFERENCE_SEQUENCES, match_series
 
+MAX_VOXELS = 256 << 20
 _MASKS = re.compile(r"(?:^|[_-])(?:seg|mask|label|labels|roi|probabilities)\.nii(?:\.gz)?$", re.I)
 
 
@@ -25,7 +27,7 @@ def read_nifti_files(
     """Read NIfTI files; masks are left out."""
     masks = [path for path in files if _MASKS.search(path.name)]
     images = [path for path in files if path not in masks] or list(files)
-    notes = [f"{len(masks)} files were left out: masks by their names."] if masks and images != masks else []
+    notes = [f"Left out, masks by their names: {len(masks)}."] if masks and images != masks else []
     sources = tuple(_source(path, number, len(images)) for number, path in enumerate(images, 1))
     study: dict[str, Source] = {}
     for source in sources:
@@ -46,6 +48,27 @@ def read_nifti_files(
     return Gathered(sources, study, match.reference, (*notes, *match.warnings))
 
 
+def _check_size(path: Path) -> None:
+    """Refuse a file whose header speaks of more voxels than a head has, before they are unpacked into memory.
+
+    Raises
+    ------
+    SeriesRejection
+    """
+    import nibabel
+
+    try:
+        shape = nibabel.load(path).shape
+    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError):
+        return  # the reader says what is wrong with it
+    num_voxels = math.prod(int(length) for length in shape)
+    if num_voxels > MAX_VOXELS:
+        raise SeriesRejection(
+            RejectionCode.UNDECODABLE, f"The volume has {num_voxels / 1e6:.0f} million voxels.",
+            remedy=f"At most {MAX_VOXELS / 1e6:.0f} million are taken. Give one volume of a head.",
+        )  # fmt: skip
+
+
 def _source(path: Path, number: int, of: int) -> Source:
     sequence = sequence_of(path)
     named = f"NIfTI volume {number}" if of > 1 else "NIfTI volume"
@@ -56,6 +79,7 @@ def _source(path: Path, number: int, of: int) -> Source:
         else ("Neither NIfTI nor the name of the file tells the sequence.",)
     )
     try:
+        _check_size(path)
         volume, rejection = read_nifti(path).volume, None
     except SeriesRejection as exc:
         volume, rejection = None, exc

@@ -32,7 +32,7 @@ def read_pictures(files: Sequence[Path]) -> Gathered:
     """Read pictures; those that are masks by their names are left out."""
     masks = [path for path in files if _MASKS.search(path.stem)]
     images = [path for path in files if path not in masks] or list(files)
-    notes = [f"{len(masks)} pictures were left out: masks by their names."] if masks and images != masks else []
+    notes = [f"Left out, masks by their names: {len(masks)}."] if masks and images != masks else []
     kind = InputKind.PICTURE if len(images) == 1 else InputKind.PICTURES
     name = "picture" if len(images) == 1 else f"stack of {len(images)} pictures"
     try:

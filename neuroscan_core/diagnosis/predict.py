@@ -9,8 +9,8 @@ those of the series.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -215,11 +215,10 @@ def _by_patches(engine: InferenceEngine, study: StudyVolume, views: tuple[str, .
     box, outputs = found
     logits_VLDHW = outputs.reshape(len(views), num_regions, *outputs.shape[1:])
     mean_LDHW = logits_VLDHW[0] if views == (IDENTITY,) else log_odds(sigmoid(logits_VLDHW).mean(axis=0))
-    whole = [region.name for region in card.regions].index("WT")
-    marked = [_of_box(logits_VLDHW[v, whole], box) > card.threshold for v in range(len(views))]
-    regions, again = itertools.tee(region_probabilities(mean_LDHW, box))
-    labels_box = nested_labels(regions, card)
-    any_box = next(itertools.islice(again, whole, None))
+    # A voxel is labelled where any region is found: regions should lie inside one another, but networks do not know.
+    marked = [_any_region(region_probabilities(one_LDHW, box)) > card.threshold for one_LDHW in logits_VLDHW]
+    regions = list(region_probabilities(mean_LDHW, box))
+    labels_box, any_box = nested_labels(regions, card), _any_region(regions)
     tally.add(np.stack(marked), labels_box > 0, any_box)
     view = CanonicalView.of(study.geometry)
     view.to_canonical(labels_kji)[box] = labels_box
@@ -227,5 +226,5 @@ def _by_patches(engine: InferenceEngine, study: StudyVolume, views: tuple[str, .
     return labels_kji, probability_kji, tally
 
 
-def _of_box(logits_DHW: Array, box: tuple[slice, slice, slice]) -> Array:
-    return next(iter(region_probabilities(logits_DHW[None], box)))
+def _any_region(probabilities: Iterable[Array]) -> Array:
+    return functools.reduce(np.maximum, probabilities)
