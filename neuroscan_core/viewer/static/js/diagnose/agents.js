@@ -66,7 +66,7 @@ class AgentStep {
     this.root.className = `agent ${agent.state}`;
     setText(this._title, agent.title || agent.name);
     setBadge(this._badge, agentWord(agent.state), agentLook(agent.state));
-    setText(this._time, agent.duration_s === null || agent.duration_s === undefined ? "" : formatSeconds(agent.duration_s));
+    setText(this._time, !agent.duration_s || agent.state === "skipped" ? "" : formatSeconds(agent.duration_s));
     const isWorking = agent.state === "running";
     this._bar.root.hidden = !isWorking;
     const [done, all] = agent.progress ?? [0, null];
@@ -94,7 +94,8 @@ function body(agent) {
     isFailed ? message("bad", first || t("agents.failed"), { detail: others.join(" ") || t("agents.failed_remedy") }) : null,
     section(t("agents.input"), agent.input),
     section(t("agents.output"), agent.output),
-    !isFailed && notes.length ? el("div", { class: "agent-section" }, el("h4", { text: t("agents.notes") }), el("ul", { class: "agent-notes" }, notes.map((note) => el("li", {}, icon("warning"), el("span", { text: note }))))) : null,
+    agent.state === "skipped" ? el("p", { class: "hint wide", text: notes.join(" ") }) : null,
+    !isFailed && agent.state !== "skipped" && notes.length ? el("div", { class: "agent-section" }, el("h4", { text: t("agents.notes") }), el("ul", { class: "agent-notes" }, notes.map((note) => el("li", {}, icon("warning"), el("span", { text: note }))))) : null,
   ].filter(Boolean);
 }
 

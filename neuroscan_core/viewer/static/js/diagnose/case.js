@@ -17,7 +17,7 @@ export async function openDiagnosis(container, id, context) {
   const title = el("h1");
   const state = badge("", "idle");
   const times = el("p", { class: "hint" });
-  const notice = el("div");
+  const notice = el("div", { class: "stack" });
   const outcome = el("div");
   const chain = new AgentChain();
   const drop = el("button", { class: "button danger", onClick: () => discard() }, icon("trash"), t("cases.delete"));

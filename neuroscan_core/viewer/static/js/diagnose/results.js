@@ -46,13 +46,17 @@ function kindWord(kind) {
 }
 
 function segmentation(found) {
-  const regions = [...(found.labels ?? []), ...(found.composites ?? []).map((composite) => ({ ...composite, name: composite.title ?? composite.name }))];
+  const labels = found.labels ?? [];
+  const composites = (found.composites ?? []).map((composite) => ({ ...composite, name: composite.title ?? composite.name }));
+  // A composite of a single label is that label again.
+  const regions = [...labels, ...composites.filter((composite) => !labels.some(({ name }) => name === composite.name))];
   return el("div", {},
     el("h3", { text: t("results.by", { model: found.model, version: found.version }) }),
     facts(regions.map((region) => [region.name, figures(region)])));
 }
 
 function figures({ volume_ml: volume, long_mm: long, short_mm: short }) {
+  if (volume === null || volume === undefined) return t("results.not_measured");
   const size = long && short ? t("results.size", { long: formatNumber(long, 0), short: formatNumber(short, 0) }) : "";
   return [formatVolume(volume), size].filter(Boolean).join(", ");
 }
