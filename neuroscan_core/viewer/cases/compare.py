@@ -157,8 +157,8 @@ class CompareJobs:
         timer = threading.Timer(self._timeout_s, process.kill)
         timer.start()
         last: dict[str, Any] = {}
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
             for line in process.stdout:
                 last = _message(line) or last
                 if "progress" in last:
@@ -166,6 +166,7 @@ class CompareJobs:
             status = process.wait()
         finally:
             timer.cancel()
+            process.stdout.close()
             with self._lock:
                 self._process = None
         if status != 0 or "engine" not in last:
