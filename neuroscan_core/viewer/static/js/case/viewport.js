@@ -241,7 +241,7 @@ export class Viewport {
     this.slider.setAttribute("aria-valuetext", t("case.view.slice_of", values));
     this.canvas.setAttribute("aria-label", t("case.view.canvas", values));
     const isLarge = state.layout === "single" || (state.layout === "main" && state.mainPlane === this.plane);
-    this.enlarge.setAttribute("aria-label", isLarge ? t("case.view.back") : t("case.view.enlarge", values));
+    this.enlarge.setAttribute("aria-label", isLarge ? t("case.view.back", values) : t("case.view.enlarge", values));
     this.enlarge.title = /** @type {string} */ (this.enlarge.getAttribute("aria-label"));
   }
 
