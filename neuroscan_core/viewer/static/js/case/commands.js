@@ -29,6 +29,7 @@ export function commandsOf(view) {
     announce(toolName(tool));
   };
 
+  /** To the slice with most tumour, or to a named one; false where there is none. */
   const jump = ({ isQuiet = false, slice = -1 } = {}) => {
     const shown = state.first && state.segmentation(state.first);
     const values = new Set((shown?.labels ?? []).map((/** @type {any} */ { value }) => value));
@@ -41,6 +42,7 @@ export function commandsOf(view) {
     } else if (!isQuiet) {
       announce(t("case.jump_nothing"));
     }
+    return arrival >= 0;
   };
 
   const goTo = (/** @type {any} */ region) => {

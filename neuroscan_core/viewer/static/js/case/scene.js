@@ -10,7 +10,7 @@ const FIELD_OF_VIEW = 32;
 const HEAD_COLOUR = "#c9b8a8";
 const HEAD_OPACITY = 0.22;
 const OUTERMOST_OPACITY = 0.45;
-const LETTER_PX = 30;
+const LETTER_PX = 24;
 const AWAY_OPACITY = 0.2; // of the letter of a side that looks away
 const SIDES = { L: [1, 0, 0], R: [-1, 0, 0], P: [0, 1, 0], A: [0, -1, 0], S: [0, 0, 1], I: [0, 0, -1] };
 

@@ -39,6 +39,12 @@ export async function openCase(container, caseId, context) {
   return view;
 }
 
+/** Arrival number in the middle of what is there. @param {Int32Array} order by place, -1 for gaps */
+function middleOf(order) {
+  const present = order.filter((arrival) => arrival >= 0);
+  return present[present.length >> 1];
+}
+
 class CaseView {
   constructor(container, caseId, context) {
     this.container = container;
@@ -99,6 +105,8 @@ class CaseView {
     }
     if (isFirst) {
       state.mainPlane = state.active = state.native;
+    }
+    if (isFirst || this._mayJump) {
       this._goToStart();
     }
     if (state.preset === "auto") {
@@ -106,11 +114,11 @@ class CaseView {
     }
     if (state.follow && !isGrowing(feed)) {
       state.follow = false;
-      this.hasStart = false; // the series is whole: what matters is the tumour, and its last masks are still to come
-      this.startSlice = -1;
-      this.commands.jump({ isQuiet: true });
+      this.hasStart = false; // the series is whole: what matters is the tumour
+      state.isTouched = false;
     }
     this._chooseSegmentation();
+    this._findTumour();
     state.changed("meta");
   }
 
@@ -119,10 +127,27 @@ class CaseView {
     const { meta, stack } = feed;
     const known = meta.segmentations.flatMap((/** @type {any} */ one) => [...(one.composites ?? []), ...one.labels])
       .find((/** @type {any} */ region) => typeof region.slice === "number");
-    const arrival = state.follow ? meta.num_slices - 1 : known?.slice ?? stack.order[stack.count >> 1];
+    const arrival = state.follow ? meta.num_slices - 1 : known?.slice ?? middleOf(stack.order);
     state.cursor = [meta.columns >> 1, meta.rows >> 1, Math.max(stack.slots[arrival] ?? 0, 0)];
     this.startSlice = known?.slice ?? -1;
     feed.wanted = arrival;
+    state.changed("cursor");
+  }
+
+  /** Whether the view still chooses what is seen: nobody has moved, and what was looked for has not been found. */
+  get _mayJump() {
+    return !this.hasStart && !this.state.isTouched && !isGrowing(this.feed);
+  }
+
+  /** Put the crosshair into the tumour as soon as its mask is here. */
+  _findTumour() {
+    const { feed, state } = this;
+    const masks = state.first ? feed.layer(state.first).masks : [];
+    if (this._mayJump && state.grid && (masks[this.startSlice] || feed.isComplete)) {
+      const isFound = this.commands.jump({ isQuiet: true, slice: masks[this.startSlice] ? this.startSlice : -1 });
+      const isLoaded = !state.first || feed.layer(state.first).revision >= 0;
+      this.hasStart = isFound || (feed.isComplete && isLoaded);
+    }
   }
 
   _chooseSegmentation() {
@@ -160,10 +185,7 @@ class CaseView {
   _masks() {
     const { state } = this;
     this._follow();
-    if (!this.hasStart && !state.isTouched && !isGrowing(this.feed)) {
-      this.hasStart = true;
-      this.commands.jump({ isQuiet: true, slice: this.startSlice });
-    }
+    this._findTumour();
     state.changed("masks");
   }
 
