@@ -20,6 +20,7 @@ from neuroscan_core.domain.volume import Volume
 from neuroscan_core.pipeline.surface import SurfacePart
 
 SERIES, DIAGNOSIS = "series", "diagnosis"
+MAX_BLOCK_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,10 @@ class Case(ABC):
 
     @abstractmethod
     def slices(self, start: int, count: int) -> SliceBlock:
-        """At most `count` slices from arrival number `start` on; fewer, maybe none, where there are not so many."""
+        """At most `count` slices from arrival number `start` on.
+
+        Fewer, maybe none, where there are not so many, or where they would exceed `MAX_BLOCK_BYTES`.
+        """
 
     @abstractmethod
     def masks(self, segmentation_id: str, since: int) -> MaskUpdate:

@@ -92,7 +92,8 @@ class CaseFolder:
         """
         self._write_json("case.json", {
             "title": title, "state": state, "modality": modality, "description": description, "reason": reason,
-            "remedy": remedy, "warnings": list(warnings), "verdict": verdict, "downloads": list(downloads), "reports": list(reports),
+            "remedy": remedy, "warnings": list(warnings), "verdict": verdict, "downloads": list(downloads),
+            "reports": list(reports),
         })  # fmt: skip
 
     def write_agents(self, agents: Sequence[dict[str, Any]]) -> None:

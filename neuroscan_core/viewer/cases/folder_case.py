@@ -15,7 +15,7 @@ from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import Volume
 from neuroscan_core.pipeline.surface import SurfacePart, head_surface, label_surfaces
 from neuroscan_core.viewer.cases.cache import Cache
-from neuroscan_core.viewer.cases.case import DIAGNOSIS, Case, Download, MaskUpdate, SliceBlock
+from neuroscan_core.viewer.cases.case import DIAGNOSIS, MAX_BLOCK_BYTES, Case, Download, MaskUpdate, SliceBlock
 from neuroscan_core.viewer.cases.describe import geometry_entry
 from neuroscan_core.viewer.cases.files import make_download
 from neuroscan_core.viewer.cases.folder import CaseFolder
@@ -119,7 +119,9 @@ class FolderCase(Case):
         """See `Case`."""
         if self._folder.volume_facts() is None:
             return SliceBlock(b"", 0)
-        stored_nji = self._folder.stored_kji()[max(0, start) : max(0, start) + max(0, count)]
+        stored_kji, start = self._folder.stored_kji(), max(0, start)
+        count = min(max(0, count), max(1, MAX_BLOCK_BYTES // max(1, stored_kji[:1].nbytes)))
+        stored_nji = stored_kji[start : start + count]
         return SliceBlock(stored_nji.astype("<u2").tobytes(), len(stored_nji))
 
     def masks(self, segmentation_id: str, since: int) -> MaskUpdate:

@@ -29,7 +29,6 @@ from neuroscan_core.viewer.topics import RevisionTopic
 
 log = get_logger(__name__)
 
-MAX_BLOCK_BYTES = 32 << 20
 MAX_NUMBER = 2**53
 _BINARY = "application/octet-stream"
 _IMMUTABLE = {"cache-control": "private, no-store"}  # patients' images stay out of the caches of shared computers
@@ -60,15 +59,12 @@ def case_routes(
         case = _case(store, request)
         body = case.meta()
         if is_identity_shown(request):
-            body["identity"] = _identity(store, case.id)
+            body["identity"], body["identity_note"] = _identity(store, case.id)
         return JSONResponse(body)
 
     def slices(request: Request) -> Response:
         case = _case(store, request)
-        start, count = _number(request, "from", 0), _number(request, "count", 1)
-        facts = case.meta()
-        size = max(1, 2 * facts["rows"] * facts["columns"])
-        block = case.slices(start, min(count, max(1, MAX_BLOCK_BYTES // size)))
+        block = case.slices(_number(request, "from", 0), _number(request, "count", 1))
         headers = {"x-num-slices": str(block.num_slices), "x-pixels-revision": str(block.pixels_revision), **_IMMUTABLE}
         return Response(block.content, media_type=_BINARY, headers=headers)
 
@@ -130,19 +126,20 @@ def _case(store: CaseStore, request: Request) -> Case:
     return store.get(request.path_params["case"])
 
 
-def _identity(store: CaseStore, case_id: str) -> dict[str, str] | None:
-    """As the page has it; None where nobody knows it. Not logged."""
+def _identity(store: CaseStore, case_id: str) -> tuple[dict[str, str] | None, str]:
+    """As the page has it, or None and a sentence that says why it cannot be had. Not logged."""
     try:
         found: Identity = store.identity(case_id)
-    except (BusError, CaseError):
-        return None
-    return {
+    except (BusError, CaseError) as error:
+        return None, str(error)
+    shown = {
         "name": found.patient_name.replace("^", " ").strip(),
         "id": found.patient_id,
         "birth_date": found.patient_birth_date,
         "sex": found.patient_sex,
         "study_date": found.study_date,
     }
+    return shown, ""
 
 
 def _segment(store: CaseStore, jobs: CompareJobs, request: Request, model: str) -> Response:

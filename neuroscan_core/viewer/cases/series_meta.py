@@ -171,6 +171,8 @@ def _warnings(case: SeriesCase) -> list[str]:
     warnings = list(case.study.warnings) if case.study else []
     if case.slice_store.num_refused:
         warnings.append(f"{case.slice_store.num_refused} images of another size are not shown.")
+    if case.progress is not None and case.progress.state == "purged" and not len(case.slice_store):
+        warnings.append("The images and results of this series were deleted when their time was over.")
     return [*warnings, *([case.note] if case.note else [])]
 
 
