@@ -18,6 +18,7 @@ from neuroscan_ros.launching import (
     Arguments,
     bring_up,
     declare,
+    has_page,
     in_namespace,
     plain_processes,
     rviz,
@@ -39,7 +40,9 @@ def actions(context: LaunchContext) -> list[Action]:
     arguments = Arguments(context)
     viewer = [VIEWER] if arguments.is_on("viewer") else []
     if arguments.text("bus") == "zmq":
-        nodes = [*bring_up(arguments, BRIDGE, *viewer), *plain_processes(arguments, "segmenter", "gateway")]
+        # The page talks to the gateway over ZeroMQ, too: what says who the patient is does not travel over ROS.
+        page = ["viewer"] if viewer and has_page(arguments) else []
+        nodes = [*bring_up(arguments, BRIDGE, *viewer), *plain_processes(arguments, *page, "segmenter", "gateway")]
     else:
         nodes = bring_up(arguments, *viewer, SEGMENTATION, GATEWAY)
     return in_namespace(arguments, [*nodes, *rviz(arguments, VIEW)])

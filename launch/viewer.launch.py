@@ -1,4 +1,4 @@
-"""The viewer alone, for example on a desk: pictures, surface and status page of a node that runs elsewhere."""
+"""The viewer alone, for example on a desk: pictures, surface and application of a node that runs elsewhere."""
 
 from __future__ import annotations
 

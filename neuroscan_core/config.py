@@ -436,6 +436,23 @@ def read_config(path: Path) -> Any:
         raise ConfigurationError(f"{path} is not YAML: {exc}.", remedy="Mend the line that it names.") from exc
 
 
+def save_config(config: NodeConfig, path: Path) -> None:
+    """Write what `load_config` reads back as the same; readable by this user alone, as it may hold a password's hash.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.unlink(missing_ok=True)
+        path.touch(0o600, exist_ok=False)
+        path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True)), encoding="utf-8")
+    except OSError as exc:
+        raise ConfigurationError(f"Cannot write {path}: {exc.strerror}.", remedy="Check path and rights.") from exc
+
+
 def parse_config(raw: Any, *, source: str = "configuration") -> NodeConfig:
     """Check an already parsed configuration; see `load_config`."""
     try:

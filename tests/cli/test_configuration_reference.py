@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from neuroscan_core.config import NodeConfig, load_config, parse_config
+from neuroscan_core.config import NodeConfig, load_config, parse_config, save_config
 from neuroscan_core.config_reference import example_yaml, key_paths, reference_markdown
 from neuroscan_core.domain.errors import ConfigurationError
 
@@ -52,3 +52,22 @@ def test_wrong_key_is_named_with_its_path(tmp_path: Path) -> None:
     path.write_text("gateway: {prot: 104}\nseries: {quiet_s: -1}\n")
     with pytest.raises(ConfigurationError, match=r"gateway\.prot.*series\.quiet_s"):
         load_config(path)
+
+
+def test_a_configuration_that_is_saved_is_read_back_and_nobody_else_reads_it(tmp_path: Path) -> None:
+    config = parse_config(
+        {
+            "state_dir": "/data",
+            "viewer": {"auth": {"password_hash": "scrypt", "idle_minutes": 5}, "uploads": {"max_files": 7}},
+            "rules": [{"name": "all", "when": {"Modality": "MR", "EchoTime": {"min": 80}}, "model": "m"}],
+            "destinations": [{"name": "pacs", "host": "here", "seg_format": "LABELMAP"}],
+        }
+    )
+    path = tmp_path / "folder" / "saved.yaml"
+    for saved in (NodeConfig(), config):
+        save_config(saved, path)
+        assert load_config(path) == saved
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="Cannot write"):
+        save_config(config, path / "below a file")

@@ -89,6 +89,16 @@ export async function getBuffer(path, options = {}) {
   return (await send(path, { ...options, headers: { Accept: "application/octet-stream" } })).arrayBuffer();
 }
 
+/**
+ * GET a file to keep. A link could not say why there is none.
+ * @returns {Promise<{name: string, blob: Blob}>} the name is that which the node gives it
+ */
+export async function getFile(path, options = {}) {
+  const answer = await send(path, { ...options, headers: { Accept: "*/*" } });
+  const name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? "neuroscan";
+  return { name, blob: await answer.blob() };
+}
+
 /** POST JSON; null where the node answers without a body. */
 export async function postJson(path, value = {}, options = {}) {
   const headers = { "Content-Type": "application/json" };

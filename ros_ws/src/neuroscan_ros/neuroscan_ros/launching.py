@@ -14,6 +14,8 @@ from launch_ros.actions import LifecycleNode, Node, PushRosNamespace
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import ExecutableInPackage
 
+from neuroscan_core.config import load_config
+from neuroscan_core.domain.errors import ConfigurationError
 from neuroscan_ros.bring_up import BringUp
 
 PACKAGE = "neuroscan_ros"
@@ -33,10 +35,10 @@ _ARGUMENTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "bus": (
         "ros2",
         ("ros2", "zmq"),
-        "ros2: gateway and segmentation are ROS nodes. zmq: they are plain processes, which only `config` sets up, and "
-        "a bridge shows what they do as ROS topics and services.",
+        "ros2: gateway and segmentation are ROS nodes. zmq: they and the application in the browser are plain "
+        "processes, which only `config` sets up, and a bridge shows what they do as ROS topics and services.",
     ),
-    "viewer": ("true", _BOOLS, "Run viewer_node: pictures, surface and status page."),
+    "viewer": ("true", _BOOLS, "Run viewer_node: pictures, surface and the application in the browser."),
     "rviz": ("false", _BOOLS, "Run rviz with the view of NeuroScan, where it is installed."),
     "namespace": ("", (), "Namespace of all nodes, and so of all topics and services."),
     "respawn": ("true", _BOOLS, "Start again what ends unasked, and bring it up again."),
@@ -95,7 +97,7 @@ def bring_up(arguments: Arguments, *executables: str, then: Sequence[Action] = (
 
 
 def plain_processes(arguments: Arguments, *roles: str) -> list[Action]:
-    """Gateway and segmenter as plain processes that talk over ZeroMQ.
+    """Gateway, segmenter and viewer as plain processes that talk over ZeroMQ.
 
     Raises
     ------
@@ -123,6 +125,14 @@ def plain_processes(arguments: Arguments, *roles: str) -> list[Action]:
     ]
 
 
+def has_page(arguments: Arguments) -> bool:
+    """Whether the configuration wants the application in the browser; what is wrong with it the processes tell."""
+    try:
+        return load_config(Path(file) if (file := arguments.text("config")) else None).viewer.enabled
+    except ConfigurationError:
+        return True
+
+
 def rviz(arguments: Arguments, view: Path) -> list[Action]:
     """Rviz with a view, if it is asked for and installed."""
     if not arguments.is_on("rviz"):
@@ -147,6 +157,7 @@ def in_namespace(arguments: Arguments, actions: Iterable[Action]) -> list[Action
 
 def _lifecycle_node(arguments: Arguments, executable: str) -> LifecycleNode:
     params_file = arguments.text("params_file")
+    is_page_elsewhere = executable == VIEWER and arguments.text("bus") == "zmq"
     return LifecycleNode(
         package=PACKAGE,
         executable=executable,
@@ -155,6 +166,7 @@ def _lifecycle_node(arguments: Arguments, executable: str) -> LifecycleNode:
         parameters=[
             {name: ParameterValue(value, value_type=str) for name, value in _parameters(arguments, executable).items()},
             *([params_file] if params_file else []),
+            *([{"viewer.enabled": False}] if is_page_elsewhere else []),
         ],
         output="screen",
         respawn=arguments.is_on("respawn"),
@@ -166,7 +178,7 @@ def _lifecycle_node(arguments: Arguments, executable: str) -> LifecycleNode:
 
 def _parameters(arguments: Arguments, executable: str) -> Mapping[str, str]:
     found = {"config": str(Path(arguments.text("config")).absolute())} if arguments.text("config") else {}
-    if arguments.text("engine") and executable == SEGMENTATION:
+    if arguments.text("engine") and executable in (SEGMENTATION, VIEWER):
         found["segmenter.engine"] = arguments.text("engine")
     if arguments.text("model") and executable in (GATEWAY, SEGMENTATION):
         rule = {"name": "every MR", "when": {"Modality": "MR"}, "model": arguments.text("model")}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from neuroscan_ros.parameters import INT64, SECTIONS, ConfigParameter, Kind, config_parameters
+from neuroscan_ros.parameters import FILE_ONLY, INT64, SECTIONS, ConfigParameter, Kind, config_parameters
 
 
 def reference_markdown() -> str:
@@ -27,6 +27,9 @@ def reference_markdown() -> str:
         "Parameters change in the state `unconfigured` only: deactivate, clean up, set, configure, activate.",
         "`ros2 param describe` tells meaning and limits. An optional value that is not set is the empty string; lists",
         "of sections and mappings are strings that hold YAML; an empty list of strings is `['']`.",
+        "",
+        f"Everyone in the ROS domain reads parameters, so {' and '.join(f'`{name}`' for name in sorted(FILE_ONLY))} is",
+        "set in the configuration file alone.",
         "",
         "| Parameter | Type | Default | Nodes | Meaning |",
         "|---|---|---|---|---|",

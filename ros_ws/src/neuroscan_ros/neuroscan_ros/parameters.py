@@ -5,6 +5,8 @@ Made from the models of `neuroscan_core.config`; nothing here needs ROS. Where R
 - an optional key that is not set is the empty string;
 - lists of sections and mappings (`rules`, `studies`, `destinations`, `bus.addresses`) are strings that hold YAML;
 - an empty list of strings is ``['']``, because an empty list has no type in ROS.
+
+What opens the viewer is no parameter, since everyone in the ROS domain reads those.
 """
 
 from __future__ import annotations
@@ -39,9 +41,11 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "retention", "bus.queue_events", "log",
     ),
     "segmentation_node": ("state_dir", "rules", "studies", "segmenter", "bus.queue_events", "log"),
-    "viewer_node": ("segmenter.models_dir", "bus.queue_events", "viewer", "log"),
+    "viewer_node": ("state_dir", "segmenter", "bus.queue_events", "viewer", "log"),
     "bridge_node": ("state_dir", "bus", "log"),
 }  # fmt: skip
+
+FILE_ONLY = frozenset({"viewer.auth.password_hash"})
 
 
 class Kind(Enum):
@@ -227,7 +231,7 @@ def _walk(model: type[BaseModel], prefix: str, *, is_optional: bool) -> Iterator
         nested = _section(info)
         if nested is not None:
             yield from _walk(nested, f"{prefix}{name}.", is_optional=is_optional or _allows_none(info.annotation))
-        else:
+        elif f"{prefix}{name}" not in FILE_ONLY:
             yield _parameter(f"{prefix}{name}", info, in_optional=is_optional)
 
 

@@ -1,19 +1,21 @@
-"""The viewer under ROS 2: pictures, surface and points of the series that arrives, and the status page.
+"""The viewer under ROS 2: pictures, surface and points of the series that arrives, and the application in the browser.
 
-It keeps nothing that it could not have again: after a restart the gateway replays the series that are open, and the
-last result, which its topic keeps, brings back the last tumour.
+It keeps nothing of series that it could not have again: after a restart the gateway replays the series that are open,
+and the last result, which its topic keeps, brings back the last tumour.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroscan_msgs.msg import Segmentation
 from rcl_interfaces.msg import ParameterDescriptor
 
-from neuroscan_core.config import NodeConfig
+from neuroscan_core.config import NodeConfig, save_config
 from neuroscan_core.inference.bundle import find_cards
 from neuroscan_core.process import PICTURES_WAIT
 from neuroscan_core.viewer.process import Viewer
@@ -29,7 +31,10 @@ from neuroscan_ros.spinning import QuickCallbackGroup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from neuroscan_core.domain.model_card import ModelCard
+
 SHOWN_SERIES = "shown_series"
+CONFIG_FILE = "configuration-of-workers.yaml"
 
 
 class ViewerNode(RoleNode):
@@ -38,13 +43,14 @@ class ViewerNode(RoleNode):
     Attributes
     ----------
     page : Viewer or None
-        The status page, while active and where it is enabled.
+        The application in the browser, while active and where it is enabled.
     """
 
     name = "viewer_node"
     niceness = PICTURES_WAIT
 
     page: Viewer | None = None
+    _cards: Mapping[str, ModelCard]
     _screen: Screen | None = None
     _display: Display | None = None
     _stop: Callable[[], None] | None = None
@@ -58,8 +64,9 @@ class ViewerNode(RoleNode):
         self.declare_parameter(SHOWN_SERIES, "", descriptor)
 
     def prepare(self, config: NodeConfig) -> None:
-        """Read the colours of labels from the models' cards."""
-        self._screen = Screen(self, LabelColours(find_cards(config.segmenter.models_dir)))
+        """Read names and colours of labels from the models' cards."""
+        self._cards = find_cards(config.segmenter.models_dir)
+        self._screen = Screen(self, LabelColours(self._cards))
 
     def begin(self) -> None:
         """Show what comes."""
@@ -68,7 +75,18 @@ class ViewerNode(RoleNode):
             relay = MaskRelay() if self.config.viewer.enabled else None
             scene = Scene(str(self.get_parameter(SHOWN_SERIES).value))
             if relay is not None:
-                self.page = Viewer(self.config.viewer, self.bus, relay)
+                # The workers that the page starts are no nodes: they read a file.
+                file = (self.config.viewer.directory or Path()) / CONFIG_FILE
+                save_config(self.config, file)
+                command = (sys.executable, "-m", "neuroscan_core.cli")
+                self.page = Viewer(
+                    self.config.viewer,
+                    self.bus,
+                    relay,
+                    cards=self._cards,
+                    segment_command=(*command, "segment-case", "-c", str(file)),
+                    diagnose_command=(*command, "diagnose", "-c", str(file)),
+                )
                 opened.callback(self.page.stop)
                 self.page.start()
             display = Display(self.bus, self._screen, scene, relay=relay)

@@ -33,7 +33,7 @@ KEEP_ALL = qos.stream(1000)
 NODES = {"ros2": ("/viewer_node", "/segmentation_node", "/gateway_node"), "zmq": ("/bridge_node", "/viewer_node")}
 PROCESSES = {
     "ros2": {"viewer_node", "segmentation_node", "gateway_node"},
-    "zmq": {"viewer_node", "bridge_node", "segmenter", "gateway"},
+    "zmq": {"viewer_node", "bridge_node", "viewer", "segmenter", "gateway"},
 }
 
 

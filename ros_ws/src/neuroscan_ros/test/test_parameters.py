@@ -19,6 +19,7 @@ pytest.importorskip("neuroscan_ros", reason="needs the package of ros_ws")
 from neuroscan_ros.node_parameters import NodeParameters
 from neuroscan_ros.parameter_reference import reference_markdown
 from neuroscan_ros.parameters import (
+    FILE_ONLY,
     INT64,
     SECTIONS,
     ConfigParameter,
@@ -94,7 +95,7 @@ def test_every_key_has_exactly_one_parameter() -> None:
         is_parameter = path in KNOWN
         is_section = any(name.startswith(f"{path}.") for name in names)
         is_in_yaml = any(path.startswith(f"{name}.") for name in holding_yaml)
-        assert [is_parameter, is_section, is_in_yaml].count(True) == 1, path
+        assert [is_parameter, is_section, is_in_yaml, path in FILE_ONLY].count(True) == 1, path
     assert set(names) <= set(key_paths())
 
 
@@ -200,6 +201,14 @@ SECTION_VALUES: dict[str, st.SearchStrategy[Any]] = {
         max_size=1,
     ),
     "bus.addresses": st.dictionaries(st.sampled_from(["gateway", "segmenter"]), st.text(max_size=5)),
+    "viewer.diagnose.prose.url": st.just("http://127.0.0.1:11434/v1"),
+}
+# Optional sections come whole, or not at all.
+OPTIONAL = {
+    "gateway.tls": ("certificate", "key", "require_peer_certificate"),
+    "viewer.tls": ("certificate", "key"),
+    "viewer.auth": ("token_file", "idle_minutes"),
+    "viewer.diagnose.prose": ("url", "model", "picture"),
 }
 
 
@@ -207,10 +216,10 @@ SECTION_VALUES: dict[str, st.SearchStrategy[Any]] = {
 def raw_configs(draw: st.DrawFn) -> dict[str, Any]:
     """Files with some of the keys."""
     raw: dict[str, Any] = {}
-    names = [name for name in KNOWN if not name.startswith("gateway.tls.")]
+    names = [name for name in KNOWN if name.rpartition(".")[0] not in OPTIONAL]
     chosen = draw(st.lists(st.sampled_from(names), unique=True))
-    if draw(st.booleans()):
-        chosen += ["gateway.tls.certificate", "gateway.tls.key", "gateway.tls.require_peer_certificate"]
+    for optional in draw(st.sets(st.sampled_from(sorted(OPTIONAL)))):
+        chosen += [f"{optional}.{key}" for key in OPTIONAL[optional]]
     for name in chosen:
         *sections, key = name.split(".")
         here = raw
@@ -229,6 +238,19 @@ def test_a_configuration_survives_as_parameters(raw: dict[str, Any]) -> None:
     for name, value in values.items():
         assert Parameter.Type.from_parameter_value(value).value == KNOWN[name].kind.value
     assert from_parameters(values) == config
+
+
+def test_what_opens_the_viewer_is_in_the_file_alone_and_stays_in_force(context: Context, tmp_path: Path) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_text("viewer: {auth: {password_hash: scrypt-of-a-word}}\n")
+    host = Host(context, ("viewer",), config=str(file), viewer__auth__idle_minutes=5.0)
+    auth = host.parameters.load().viewer.auth
+    assert auth is not None
+    assert (auth.password_hash, auth.idle_minutes) == ("scrypt-of-a-word", 5.0)
+    told = [host.node.get_parameter(name).value for name in host.node.list_parameters([], 10).names]
+    assert "scrypt-of-a-word" not in str(told)
+    with pytest.raises(ConfigurationError, match=r"no parameter viewer\.auth\.password_hash"):
+        Host(context, ("viewer",), viewer__auth__password_hash="scrypt-of-a-word")
 
 
 def test_example_file_and_defaults_survive_as_parameters(repository: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +29,13 @@ from neuroscan_ros.pictures import array_from_msg
 from neuroscan_ros.points import points_from_msg
 from neuroscan_ros.snapshot import TOPICS, compose
 from neuroscan_ros.spinning import QuickCallbackGroup, spinning
-from neuroscan_ros.viewer_node import ViewerNode
+from neuroscan_ros.viewer_node import CONFIG_FILE, ViewerNode
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from visualization_msgs.msg import Marker
 
+from neuroscan_core.config import load_config
 from neuroscan_core.domain.events import (
     GATEWAY,
     SEGMENTER,
@@ -42,15 +46,24 @@ from neuroscan_core.domain.events import (
     SliceReceived,
 )
 from neuroscan_core.domain.requests import (
+    DescribeSeries,
     GetGatewayHealth,
+    GetSegmentation,
     GetSegmenterHealth,
     Health,
+    ListResults,
     ReplayedMasks,
     ReplayMasks,
+    ResultList,
+    SeriesDetail,
+    SeriesDetails,
+    StoredResult,
+    StoredSegmentation,
 )
 from neuroscan_core.domain.segmentation import Segmentation
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.ports import MessageBus
+from neuroscan_core.viewer.case_ids import series_case_id
 from tests.bus.conftest import domain_id
 from tests.bus.series import PATIENCE_S, FakeGateway
 from tests.viewer.volumes import CENTRE_LPS_MM, MODEL, ORIENTATIONS, lesion, stack
@@ -326,17 +339,109 @@ def test_chosen_series_is_shown_though_others_come(
     assert audience.has_surface
 
 
-def test_status_page_gets_every_mask_too(partner: Partner, start_viewer: StartViewer) -> None:
-    node, _ = start_viewer(viewer__enabled=True, viewer__port=0)
+class Browser:
+    """What a browser asks of the page of a node, with one session."""
+
+    def __init__(self, node: ViewerNode) -> None:
+        assert node.page is not None
+        host, port = node.page.address
+        self.base = f"http://{host}:{port}"
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        self._csrf = self.json("/api/session")["csrf"]
+
+    def bytes(self, path: str) -> bytes:
+        with self._opener.open(self.base + path, timeout=10) as answer:
+            return bytes(answer.read())
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.bytes(path))
+
+    def refusal(self, path: str) -> dict[str, str]:
+        """What the page says instead of an answer."""
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            self.bytes(path)
+        said: dict[str, str] = json.loads(caught.value.read())
+        caught.value.close()
+        return said
+
+    def post(self, path: str, value: Any) -> None:
+        headers = {"Content-Type": "application/json", "X-CSRF-Token": self._csrf}
+        self._opener.open(urllib.request.Request(self.base + path, json.dumps(value).encode(), headers)).close()
+
+
+@pytest.fixture
+def browse(start_viewer: StartViewer, tmp_path: Path) -> Callable[[], Browser]:
+    """Start a viewer with its page."""
+    return lambda: Browser(start_viewer(viewer__enabled=True, viewer__port=0, state_dir=str(tmp_path))[0])
+
+
+def test_page_gets_every_mask_too(partner: Partner, browse: Callable[[], Browser]) -> None:
+    browser = browse()
     partner.tell(opened("1.2"), *slices("1.2"), *masks("1.2"))
-    assert node.page is not None
-    host, port = node.page.address
 
     def num_masks() -> int:
-        with urllib.request.urlopen(f"http://{host}:{port}/api/series", timeout=5) as answer:
-            return max((int(row["num_masks"]) for row in json.load(answer)), default=0)
+        return max((int(row["num_masks"]) for row in browser.json("/api/series")), default=0)
 
     wait_until(lambda: num_masks() == STACK.num_slices, "all masks on the page")
+
+
+def test_page_shows_a_case_with_the_result_that_the_gateway_keeps(
+    partner: Partner, browse: Callable[[], Browser], stack_of_things: ExitStack
+) -> None:
+    uid, kept = "1.2", StoredResult("1.9", "SEG", 1, MODEL.name)
+    for request_type, reply in (
+        (ListResults, ResultList((kept,))),
+        (GetSegmentation, StoredSegmentation(result(uid))),
+        (DescribeSeries, SeriesDetails((SeriesDetail(uid, rule="every MR", num_expected=STACK.num_slices),))),
+    ):
+        stack_of_things.enter_context(partner.bus.serve(request_type, lambda _, reply=reply: reply))
+    partner.tell(opened(uid), *slices(uid), completed(uid))
+    browser = browse()
+    case = f"/api/cases/{series_case_id(uid)}"
+    wait_until(lambda: browser.json("/api/series"), "the series on the list")
+
+    def is_there() -> bool:
+        meta = browser.json(case)
+        return meta["num_slices"] == STACK.num_slices and [s["state"] for s in meta["segmentations"]] == ["final"]
+
+    wait_until(is_there, "the case")
+    size = STACK.num_slices * math.prod(STACK.shape[1:])
+    assert len(browser.bytes(f"{case}/slices?from=0&count={STACK.num_slices}")) == 2 * size
+    packed = browser.bytes(f"{case}/segmentations/v1/masks?since=-1")
+    labels = np.frombuffer(packed[4 + int.from_bytes(packed[:4], "little") :], np.uint8)
+    assert np.array_equal(labels.reshape(STACK.shape), LABELS_KJI)
+    wait_until(lambda: browser.json("/api/series")[0]["rule"] == "every MR", "the rule on the list")
+
+
+def test_page_says_why_it_does_not_tell_who_the_patient_is(
+    partner: Partner, browse: Callable[[], Browser], stack_of_things: ExitStack
+) -> None:
+    uid = "1.2"
+    kept = ResultList((StoredResult("1.9", "SEG", 1, MODEL.name),))
+    stack_of_things.enter_context(partner.bus.serve(ListResults, lambda _: kept))
+    partner.tell(opened(uid), *slices(uid), completed(uid))
+    browser = browse()
+    case = f"/api/cases/{series_case_id(uid)}"
+    wait_until(lambda: browser.json("/api/series"), "the series on the list")
+    browser.post("/api/identity", {"shown": True})
+    meta = browser.json(case)
+    assert meta["identity"] is None
+    assert "does not travel over ROS 2" in meta["identity_note"]
+    said = browser.refusal(f"{case}/download/SEG")
+    assert "does not travel over ROS 2" in said["error"]
+    assert "archive" in said["remedy"]
+
+
+def test_workers_of_the_page_get_the_configuration_that_the_parameters_make(
+    start_viewer: StartViewer, tmp_path: Path
+) -> None:
+    node, _ = start_viewer(
+        viewer__enabled=True, viewer__port=0, state_dir=str(tmp_path), segmenter__engine="onnxruntime"
+    )
+    file = tmp_path / "viewer" / CONFIG_FILE
+    assert load_config(file) == node.config
+    assert node.config.segmenter.engine == "onnxruntime"
+    assert file.stat().st_mode & 0o077 == 0
 
 
 def test_deactivated_viewer_can_be_activated_again_and_leaves_no_threads(
