@@ -14,8 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydicom.dataset import Dataset
 
@@ -33,8 +31,8 @@ from dicom_gateway.journal import (
     SeriesRecord,
     SeriesState,
 )
-from dicom_gateway.reading import open_object, read_header, slices_of
-from dicom_gateway.results import CompanionSeries, ResultWriter, SourceHeaders
+from dicom_gateway.originals import Originals
+from dicom_gateway.results import ResultWriter, SourceHeaders
 from dicom_gateway.rules import RuleSet, check_kinds
 from dicom_gateway.series_details import SeriesDesk
 from dicom_gateway.study.desk import StudyDesk
@@ -46,7 +44,6 @@ from neuroscan_core.domain.errors import (
     RejectionCode,
     RequestRefused,
     StorageError,
-    UnreadableObject,
 )
 from neuroscan_core.domain.events import Event, MaskReady, SegmentationReady, SeriesCompleted, SeriesRejected
 from neuroscan_core.domain.requests import (
@@ -60,7 +57,6 @@ from neuroscan_core.domain.requests import (
     SubmitFailure,
     SubmitSegmentation,
 )
-from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.inference.bundle import Bundle, find_bundles
 from neuroscan_core.log import get_logger, series_context
 from neuroscan_core.ports import MessageBus
@@ -111,7 +107,8 @@ class Gateway:
     ) -> None:
         """Put the parts together; those with threads are closed by `opened` where a later one cannot be made."""
         self._spool = Spool(config.spool_dir)
-        self._headers = SourceHeaders(self._read_headers)
+        self._originals = Originals(self._journal, self._spool, lambda uid: self._desk.ready(uid))
+        self._headers = SourceHeaders(self._originals.headers)
         self._assembler = SeriesAssembler(
             config, self._journal, self._say, rules, clock=clock, registry=self.registry, on_header=self._keep_header,
             takes_part=self._takes_part,
@@ -132,7 +129,7 @@ class Gateway:
         self._retention = Retention(config, self._journal, clock=clock)
         self._inquiries = Inquiries(
             self._journal, config.results_dir, {name: bundle.card for name, bundle in self._bundles.items()},
-            completed_study=self._desk.completed, headers=self._read_headers, clock=clock,
+            completed_study=self._desk.completed, headers=self._originals.headers, clock=clock,
         )  # fmt: skip
         self._scp = StorageScp(
             config.gateway, self._spool, self._journal, self._assembler, clock=clock, registry=self.registry,
@@ -292,7 +289,7 @@ class Gateway:
                 remedy="Gateway and segmenter need the same models_dir.",
             )
         crashpoints.reach("results.before-write")
-        formats, companions = self._formats(), self._companions(series)
+        formats, companions = self._formats(), self._originals.companions(series)
         if self._config.results.seg and not result.segmentation.is_empty:
             segs = self._writer.write_seg(completed, result, bundle.card, formats, companions)
             if series.kind is RecordKind.SERIES:
@@ -301,7 +298,9 @@ class Gateway:
             if self._config.destinations:
                 self._arrivals.wait_for({seg.sop_uid for seg in segs}, SEG_FIRST_S)
         crashpoints.reach("results.after-write")
-        self._commit(series, self._writer.write_rest(completed, result, bundle.card, self._pixels_of, companions))
+        self._commit(
+            series, self._writer.write_rest(completed, result, bundle.card, self._originals.pixels_of, companions)
+        )
         crashpoints.reach("results.after-journal")
         self._journal.advance(series.series_uid, AWAITING_RESULT, SeriesState.SEGMENTED, version=result.version)
         self._delivery.notify()
@@ -350,7 +349,7 @@ class Gateway:
         problems = [*self._scp.problems(), *self._delivery.problems()]
         return Health(not self._scp.problems(), tuple(problems), generate_latest(self.registry).decode())
 
-    # ---------------------------------------------------------------------------------------------- source objects
+    # --------------------------------------------------------------------------------------------------- assembly
 
     def _say(self, event: Event) -> None:
         """Publish an event of a series; what ends it may be what a study waits for."""
@@ -363,42 +362,6 @@ class Gateway:
 
     def _keep_header(self, series_uid: str, header: Dataset) -> None:
         self._headers.add(series_uid, header)
-
-    def _pixels_of(self, key: FrameKey) -> npt.NDArray[np.float32]:
-        """Rescaled pixels of one slice, shape (rows, columns), from the spool."""
-        record = self._journal.instance(key.sop_instance_uid)
-        if record is None:
-            raise UnreadableObject("An object of the series is no longer kept.", remedy="The series was purged.")
-        (one,) = slices_of(open_object(self._spool.path_of(record)), frame_numbers=[key.frame_number])
-        return one.pixels_ji
-
-    def _companions(self, series: SeriesRecord) -> list[CompanionSeries]:
-        """The series that a study was segmented from, beside the one on whose grid it lies."""
-        if series.kind is not RecordKind.STUDY:
-            return []
-        ready = self._desk.ready(series.series_uid)
-        companions = []
-        for source in ready.sources:
-            if source.sequence_name != ready.reference:
-                classes = {
-                    one.sop_uid: one.sop_class_uid for one in self._journal.instances(source.series_instance_uid)
-                }
-                wanted = dict.fromkeys(key.sop_instance_uid for key in source.manifest)
-                objects = {uid: classes[uid] for uid in wanted if uid in classes}
-                companions.append(CompanionSeries(source.series_instance_uid, source.sequence_name, objects))
-        return companions
-
-    def _read_headers(self, series_uid: str) -> list[Dataset]:
-        headers: list[Dataset] = []
-        series = self._journal.series(series_uid)
-        if series is not None and series.kind is RecordKind.STUDY:
-            series_uid = self._desk.ready(series_uid).reference_source.series_instance_uid
-        for record in self._journal.instances(series_uid):
-            try:
-                headers.append(read_header(self._spool.path_of(record)))
-            except NeuroScanError:
-                log.exception("a spooled object cannot be read again", sop=record.sop_uid)
-        return headers
 
 
 def _make_folder(folder: Path) -> None:

@@ -40,6 +40,7 @@ ENDED_STATES = frozenset(
 )
 
 
+RESULT_STATES = frozenset({"segmented", "delivering", "delivered", "committed", "dead-letter"})
 RETRYABLE_STATES = frozenset({"rejected", "failed", "dead-letter"})
 THERE = frozenset({"delivered", "committed"})  # states of deliveries
 
@@ -73,6 +74,7 @@ class _Series:
     num_expected: int | None = None
     version: int = 0
     volume_ml: float | None = None
+    finding: str | None = None
     latency_ms: float | None = None
     seen: set[FrameKey] = field(default_factory=set)
     masks: dict[FrameKey, int] = field(default_factory=dict)
@@ -162,6 +164,23 @@ class Board:
             for entry in reversed(progress[: self._max_series]):
                 self._merge(entry)
             self._revision += 1
+
+    def unsummarised(self, limit: int) -> list[str]:
+        """Newest series that have a result of which nothing is known, as after a restart of the viewer."""
+        with self._lock:
+            uids = [
+                series.uid
+                for series in reversed(self._series.values())
+                if series.state in RESULT_STATES and series.volume_ml is None and series.finding is None
+            ]
+            return uids[:limit]
+
+    def summarise(self, uid: str, finding: str) -> None:
+        """Keep what the gateway says was found in a series."""
+        with self._lock:
+            if uid in self._series:
+                self._series[uid].finding = finding
+                self._revision += 1
 
     def overlay(self, case_id: str) -> Overlay | None:
         """The picture to show for a case: the newest mask, the largest once the series is whole."""
@@ -258,7 +277,7 @@ def _begin_anew(series: _Series) -> None:
     """The series is judged again: what was said of it, and its slices, count no more."""
     series.state, series.reason, series.remedy, series.is_retryable = "receiving", "", "", False
     series.seen.clear()
-    series.num_slices, series.volume_ml = 0, None
+    series.num_slices, series.volume_ml, series.finding = 0, None, None
 
 
 def _describe(series: _Series, detail: SeriesDetail) -> None:
@@ -295,6 +314,7 @@ def _as_json(series: _Series) -> dict[str, Any]:
         "latency_ms": series.latency_ms,
         "median_latency_ms": latencies_ms[len(latencies_ms) // 2] if latencies_ms else None,
         "volume_ml": series.volume_ml,
+        "finding": series.finding or "",
         "reason": series.reason,
         "remedy": series.remedy,
         "rule": series.rule,

@@ -35,6 +35,7 @@ from neuroscan_core.domain.requests import (
     GetGatewayHealth,
     GetSegmenterHealth,
     Health,
+    ListResults,
     ListSeries,
     Request,
 )
@@ -58,6 +59,7 @@ ASK_TIMEOUT_S = 2.0
 REFRESH_S = 1.0
 DESCRIBE_S = 10.0  # at least so often, since no event tells of an attempt that failed
 MAX_CONNECTIONS = 256
+SUMMARIES_AT_ONCE = 5  # after a restart; the rest of the list follows, second by second
 WAIT_S = 0.5  # how soon the threads notice that the viewer stops
 _WATCHED = (
     SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, GatewayHeartbeat, ResultDelivered, SegmentationReady,
@@ -274,6 +276,9 @@ class Viewer:
                     self._should_describe.clear()
                     self._board.describe(self._bus.request(DescribeSeries(MAX_SERIES), timeout_s=ASK_TIMEOUT_S).series)
                     described_s = time.monotonic()
+                for uid in self._board.unsummarised(SUMMARIES_AT_ONCE):
+                    results = self._bus.request(ListResults(uid), timeout_s=ASK_TIMEOUT_S).results
+                    self._board.summarise(uid, results[-1].message if results else "")
             except BusError as exc:
                 log.debug("the list of series cannot be had", error=str(exc))
             except Exception:

@@ -77,6 +77,19 @@ def test_the_reason_of_a_former_end_goes_when_the_gateway_says_that_the_series_i
     assert (entry(board)["reason"], entry(board)["can_retry"]) == ("", False)
 
 
+def test_what_was_found_is_asked_for_once_where_the_viewer_did_not_see_the_result() -> None:
+    board = Board()
+    others = [replace(progress("delivered", is_open=False), series_instance_uid=f"5.{n}") for n in range(4)]
+    board.merge((progress("receiving"), *others))
+    assert board.unsummarised(3) == ["5.0", "5.1", "5.2"], "newest first, and none that is still open"
+    for uid in board.unsummarised(3):
+        board.summarise(uid, "whole tumour 51.5 ml in 1 part")
+    assert board.unsummarised(3) == ["5.3"]
+    board.summarise("5.3", "")
+    assert board.unsummarised(3) == []
+    assert {one["finding"] for one in board.snapshot()} == {"", "whole tumour 51.5 ml in 1 part"}
+
+
 def test_the_picture_of_a_series_has_an_address_without_its_uid() -> None:
     board = board_after(opened(), slice_in(0))
     assert entry(board)["picture"] == ""

@@ -209,6 +209,19 @@ def test_a_password_is_no_bearer_token() -> None:
         assert client.get("/api/series", headers={"authorization": f"Bearer {PASSWORD}"}).status_code == 401
 
 
+def test_open_streams_end_with_their_session() -> None:
+    with page(auth={"password_hash": HASH}) as client:
+        log_in(client)
+        with client.stream("GET", "/api/events") as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("retry")
+            with httpx.Client(base_url=client.base_url, cookies=dict(client.cookies)) as other:
+                headers = {**JSON, "x-csrf-token": client.headers["x-csrf-token"]}
+                assert other.post("/api/logout", headers=headers).status_code == 200
+            rest = list(lines)
+        assert not any(line.startswith(": still here") for line in rest), "it ends before the next sign of life"
+
+
 # ----------------------------------------------------------------------------------------------------- forged requests
 
 

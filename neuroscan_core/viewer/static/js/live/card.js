@@ -67,14 +67,14 @@ export class SeriesCard {
   }
 
   _updateFacts(entry) {
-    const said = JSON.stringify([entry.rule, entry.model, entry.median_latency_ms, entry.volume_ml, entry.version, entry.priority, entry.deliveries]);
+    const said = JSON.stringify([entry.rule, entry.model, entry.median_latency_ms, entry.volume_ml, entry.finding, entry.version, entry.priority, entry.deliveries]);
     if (said === this._saidFacts) return;
     this._saidFacts = said;
     const pairs = [
       [t("live.rule"), entry.rule],
       [t("live.model"), entry.model],
       [t("live.latency"), entry.median_latency_ms === null ? "" : formatMs(entry.median_latency_ms)],
-      [t("live.volume"), entry.volume_ml === null ? "" : formatVolume(entry.volume_ml)],
+      [t("live.volume"), entry.volume_ml === null ? entry.finding : formatVolume(entry.volume_ml)],
       [t("live.version"), entry.version > 1 ? formatNumber(entry.version) : ""],
       [t("live.priority"), entry.priority ? formatNumber(entry.priority) : ""],
     ];
