@@ -44,7 +44,7 @@ export class InfoPanel {
       [t("case.info.description"), meta.description ?? null],
       [t("case.info.grid"), meta.rows ? t("case.info.grid_value", { columns: meta.columns, rows: meta.rows, slices: stack.count }) : null],
       [t("case.info.spacing"), spacing ? t("case.info.spacing_value", { row: formatNumber(meta.spacing_mm[0]), column: formatNumber(meta.spacing_mm[1]), slice: formatNumber(stack.step_mm) }) : null],
-      [t("case.info.plane"), meta.plane ? (oblique ? t("case.info.oblique", { plane: planeName(meta.plane) }) : planeName(meta.plane)) : null],
+      [t("case.info.plane"), spacing && meta.plane ? (oblique ? t("case.info.oblique", { plane: planeName(meta.plane) }) : planeName(meta.plane)) : null],
       [t("case.info.gaps"), stack.count > meta.num_slices ? formatNumber(stack.count - meta.num_slices) : null],
     ]));
   }

@@ -42,7 +42,8 @@ export class RegionsPanel {
     this.empty.set(shown ? "" : t("case.regions.none"));
     setText(this.facts, shown ? factsOf(shown) : "");
     setRows(this.body, shown ? this._rows(shown) : [], (row) => this._row(row));
-    setRows(this.warnings, shown?.warnings ?? [], (text) => el("li", {}, commonIcon("warning"), text));
+    const known = state.feed.meta.warnings ?? [];
+    setRows(this.warnings, (shown?.warnings ?? []).filter((/** @type {string} */ text) => !known.includes(text)), (text) => el("li", {}, commonIcon("warning"), text));
     this.triage.set(triageText(shown?.triage));
   }
 
@@ -69,14 +70,14 @@ export class RegionsPanel {
     }, name);
     return el("tr", { class: row.isComposite ? "composite" : "" },
       el("th", { scope: "row" }, el("span", { class: "case-region-name" }, show, swatch, go)),
-      el("td", { text: formatVolume(row.volume_ml) }), el("td", { text: diametersText(row) }),
-      el("td", { text: row.num_components === null || row.num_components === undefined ? t("format.none") : formatNumber(row.num_components) }));
+      el("td", { text: row.volume_ml === null || row.volume_ml === undefined ? t("case.unknown") : formatVolume(row.volume_ml) }), el("td", { text: diametersText(row) }),
+      el("td", { text: row.num_components === null || row.num_components === undefined ? t("case.unknown") : formatNumber(row.num_components) }));
   }
 }
 
 function diametersText({ long_mm: long, short_mm: short }) {
   if (long === null || long === undefined) {
-    return t("format.none");
+    return t("case.unknown");
   }
   return t("case.regions.diameters_mm", { long: formatNumber(long, 0), short: formatNumber(short ?? 0, 0) });
 }

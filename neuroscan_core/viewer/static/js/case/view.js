@@ -1,6 +1,6 @@
 /** The case view: puts together data, pictures, tools and panels of one case. */
 
-import { announce, el } from "../dom.js";
+import { announce, el, icon } from "../dom.js";
 import { t } from "../i18n.js";
 import { errorMessage, explain, message, ProgressBar } from "../parts.js";
 import { openHelp } from "../dialogs.js";
@@ -37,6 +37,11 @@ export async function openCase(container, caseId, context) {
     throw reason;
   }
   return view;
+}
+
+/** All of them in one place, small, so that the pictures keep theirs. @param {string[]} texts */
+function warnings(texts) {
+  return el("div", { class: "message warn case-warned" }, icon("warning"), el("ul", {}, texts.map((text) => el("li", { text }))));
 }
 
 /** Arrival number in the middle of what is there. @param {Int32Array} order by place, -1 for gaps */
@@ -298,7 +303,7 @@ class CaseView {
     this.notices.replaceChildren(...[
       meta.reason && message("bad", meta.reason, { detail: meta.remedy ?? "" }),
       isIrregular && message("warn", t("case.irregular")),
-      ...(meta.warnings ?? []).map((/** @type {string} */ text) => message("warn", text)),
+      meta.warnings?.length > 0 && warnings(meta.warnings),
       this._failure && errorMessage(this._failure),
     ].filter(Boolean));
   }

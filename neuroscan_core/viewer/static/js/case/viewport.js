@@ -127,6 +127,13 @@ export class Viewport {
     return { x: transform.left + (at.x + 0.5) * transform.scaleX, y: transform.top + (at.y + 0.5) * transform.scaleY, index: at.index };
   }
 
+  /** A picture without a place in the patient has no plane either. */
+  get _name() {
+    const { state } = this;
+    const isPicture = state.feed.meta.has_millimetres === false && state.planes[this.plane].w.axis === 2;
+    return isPicture ? t("case.plane.picture") : planeName(this.plane);
+  }
+
   /** Size of the canvas in CSS pixels. */
   get size() {
     return this._size;
@@ -233,11 +240,13 @@ export class Viewport {
   _describe() {
     const { state } = this;
     const [index, count] = [state.indexOf(this.plane), state.countOf(this.plane)];
-    const values = { plane: planeName(this.plane), index: index + 1, count };
+    const values = { plane: this._name, index: index + 1, count };
     this.title.textContent = t("case.view.title", values);
     this.slider.max = String(Math.max(count - 1, 0));
     this.slider.value = String(index);
     this.slider.disabled = count < 2;
+    this.slider.hidden = this.enlarge.hidden = state.isFlat;
+    this.slider.setAttribute("aria-label", t("case.view.slider", values));
     this.slider.setAttribute("aria-valuetext", t("case.view.slice_of", values));
     this.canvas.setAttribute("aria-label", t("case.view.canvas", values));
     const isLarge = state.layout === "single" || (state.layout === "main" && state.mainPlane === this.plane);
