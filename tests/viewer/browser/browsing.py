@@ -91,6 +91,10 @@ class Tab:
         self.page.goto(f"{self.address}/{route}")
         return self.page
 
+    def wait_for_mark(self, name: str) -> None:
+        """Wait for a performance mark of the page."""
+        self.page.wait_for_function("name => performance.getEntriesByName(name).length > 0", arg=name)
+
     def picture(self, name: str, **options: Any) -> Path:
         """Keep a screenshot."""
         path = self.pictures / f"{name}.png"

@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.viewer.browser.browsing import Tab
 
 MARGIN = 0.96  # of a canvas that a fitted picture fills, see viewport.js
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 BORDER = 24  # of a picture, CSS pixels: letters of the sides and the frame of the focus
 COLOURED = 45  # between the channels of a pixel; grey pictures and their scaling have next to nothing
 NATIVE, SAGITTAL, CORONAL = "axial", "sagittal", "coronal"
@@ -45,13 +46,9 @@ class OpenCase:
     def open(self) -> Page:
         """Go there and wait until images, masks and surface are shown."""
         self.tab.open(f"#/case/{self.case}")
-        self.wait_for_mark("neuroscan:surface")
+        self.tab.wait_for_mark("neuroscan:surface")
         expect(self.page.get_by_text("Identity hidden").first).to_be_visible()
         return self.page
-
-    def wait_for_mark(self, name: str) -> None:
-        """Wait for a performance mark of the page."""
-        self.page.wait_for_function("name => performance.getEntriesByName(name).length > 0", arg=name)
 
     def position_mm(self, i: float, j: float, k: float) -> npt.NDArray[np.float64]:
         """Position of a voxel in the patient, LPS."""

@@ -23,10 +23,10 @@ from tests.e2e.node import RunningArchive
 from tests.e2e.test_main_job import mask_of
 from tests.viewer.browser.browsing import TABLET, Tab
 from tests.viewer.browser.conftest import Series, Site
-from tests.viewer.browser.opened import CORONAL, NATIVE, SAGITTAL, OpenCase
+from tests.viewer.browser.opened import COLOURED, CORONAL, LPS_TO_RAS, NATIVE, SAGITTAL, OpenCase
 from tests.viewer.browser.scanner import HeldScanner
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def delivered(archive: RunningArchive, series: Series, modality: str) -> Path:
@@ -55,10 +55,10 @@ def test_a_series_opens_from_the_list_on_the_slice_with_the_tumour(tab: Tab, sit
     page = tab.open()
     case = OpenCase(tab, site.series.case, site.series.paths)
     page.locator(f'a[href="#/case/{site.series.case}"]').click()
-    case.wait_for_mark("neuroscan:first-picture")
+    tab.wait_for_mark("neuroscan:first-picture")
     largest = int(archived_mask(site).sum(axis=(1, 2)).argmax())
     expect(page.get_by_text(re.compile(rf"Axial ({largest + 1}|{24 - largest}) / 24"))).to_be_visible()
-    case.wait_for_mark("neuroscan:surface")
+    tab.wait_for_mark("neuroscan:surface")
     assert case.crosshair_mm()[2] == pytest.approx(case.position_mm(0, 0, largest)[2], abs=0.06)
     assert page.title() == "Case, MR - NeuroScan", "nothing of the patient goes into the history of the browser"
 
@@ -139,7 +139,8 @@ def test_the_sides_of_the_patient_are_marked_as_radiologists_look_at_them(case: 
           const { planesOf, gridOf } = await import("/static/js/case/geometry.js");
           const meta = await (await fetch(`/api/cases/${location.hash.split("/")[2]}`)).json();
           const { arrange } = await import("/static/js/case/stack.js");
-          return Object.fromEntries(Object.entries(planesOf(gridOf(meta, arrange(meta)))).map(([k, v]) => [k, v.letters]));
+          const planes = Object.entries(planesOf(gridOf(meta, arrange(meta))));
+          return Object.fromEntries(planes.map(([name, plane]) => [name, plane.letters]));
         }"""
     )
     assert drawn["axial"] == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
@@ -203,7 +204,7 @@ def test_the_table_of_regions_says_the_volume_and_extent_of_the_delivered_seg(ca
     cells = [cell.strip() for cell in row.locator("th, td").all_inner_texts()]
     assert cells[0] == "whole tumour"
     assert cells[1] == f"{volume_ml:.1f} ml"
-    long_mm, short_mm = map(int, cells[2].split(" × "))
+    long_mm, short_mm = map(int, cells[2].split(f" {TIMES} "))
     assert short_mm < long_mm < 256
     row.get_by_role("button", name="whole tumour").click()
     largest = int(mask_kji.sum(axis=(1, 2)).argmax())
@@ -242,11 +243,8 @@ def test_all_files_can_be_had_and_are_what_they_say(case: OpenCase, site: Site) 
     assert np.array_equal(np.asarray(images.dataobj), case.voxels_kji.transpose(2, 1, 0))
     with Image.open(io.BytesIO(files["PNG"][0])) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
-    assert pixels.shape == (256, 256, 3) and (pixels.max(axis=2) - pixels.min(axis=2) > COLOUR).any()
+    assert pixels.shape == (256, 256, 3) and (pixels.max(axis=2) - pixels.min(axis=2) > COLOURED).any()
     assert all(str(site.node.config.gateway.ae_title) not in name for _, name in files.values())
-
-
-COLOUR = 40
 
 
 def gunzip(content: bytes) -> bytes:
@@ -284,7 +282,7 @@ def test_the_view_grows_while_the_series_arrives(tab: Tab, site: Site, write_ser
         scanner.send(series.paths[:8])
         page = tab.open(f"#/case/{series.case}")
         case = OpenCase(tab, series.case, series.paths)
-        case.wait_for_mark("neuroscan:first-picture")
+        tab.wait_for_mark("neuroscan:first-picture")
         expect(page.get_by_text("8 arrived")).to_be_visible()
         expect(page.get_by_text(re.compile("Axial [78] / 8$"))).to_be_visible()  # the newest mask is followed
         scanner.send(series.paths[8:16])
@@ -299,7 +297,7 @@ def test_the_view_grows_while_the_series_arrives(tab: Tab, site: Site, write_ser
     finally:
         scanner.abort()
     expect(page.get_by_label("Segmentation", exact=True)).to_contain_text("final")
-    case.wait_for_mark("neuroscan:surface")
+    tab.wait_for_mark("neuroscan:surface")
     expect(page.get_by_role("link", name=re.compile("DICOM SEG"))).to_be_visible()
 
 
