@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ import numpy.typing as npt
 from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import Volume
-from neuroscan_core.pipeline.surface import SurfacePart
+
+if TYPE_CHECKING:  # SciPy takes 20 MB, and not every viewer is asked for a surface
+    from neuroscan_core.pipeline.surface import SurfacePart
 
 SERIES, DIAGNOSIS = "series", "diagnosis"
 MAX_BLOCK_BYTES = 32 << 20

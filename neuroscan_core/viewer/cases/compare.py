@@ -22,7 +22,6 @@ from neuroscan_core.domain.errors import CaseConflict, CaseError, NeuroScanError
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.log import get_logger
-from neuroscan_core.pipeline.measure import finish_segmentation
 from neuroscan_core.viewer.cases.case import Case
 from neuroscan_core.viewer.cases.folder import CaseFolder
 
@@ -128,6 +127,8 @@ class CompareJobs:
                     self._running.discard((case.id, card.name))
 
     def _segment(self, case: Case, sid: str, card: ModelCard) -> None:
+        from neuroscan_core.pipeline.measure import finish_segmentation
+
         volume = case.volume()
         folder = Path(tempfile.mkdtemp(prefix="neuroscan-compare-"))
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,15 @@ from neuroscan_core.domain.errors import CaseNotFound
 from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import Volume
-from neuroscan_core.pipeline.surface import SurfacePart, head_surface, label_surfaces
 from neuroscan_core.viewer.cases.cache import Cache
 from neuroscan_core.viewer.cases.case import DIAGNOSIS, MAX_BLOCK_BYTES, Case, Download, MaskUpdate, SliceBlock
 from neuroscan_core.viewer.cases.describe import geometry_entry
 from neuroscan_core.viewer.cases.files import make_download
 from neuroscan_core.viewer.cases.folder import CaseFolder
 from neuroscan_core.viewer.cases.masks import FAILED, FINAL, RUNNING
+
+if TYPE_CHECKING:
+    from neuroscan_core.pipeline.surface import SurfacePart
 
 _MEDIA_TYPES = {".dcm": "application/dicom", ".gz": "application/gzip", ".nii": "application/octet-stream",
                 ".pdf": "application/pdf", ".png": "image/png", ".json": "application/json",
@@ -140,12 +142,16 @@ class FolderCase(Case):
 
     def surface(self, segmentation_id: str) -> list[SurfacePart]:
         """See `Case`."""
+        from neuroscan_core.pipeline.surface import label_surfaces
+
         labels_kji = self._folder.labels_kji(segmentation_id)
         geometry = self._folder.geometry()
         return self._cache.get(("surface", segmentation_id), lambda: label_surfaces(labels_kji, geometry))
 
     def head_surface(self) -> list[SurfacePart]:
         """See `Case`."""
+        from neuroscan_core.pipeline.surface import head_surface
+
         geometry = self._folder.geometry()
         part = self._cache.get("head", lambda: head_surface(self._folder.stored_kji(), geometry))
         return [] if part is None else [part]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import numpy as np
@@ -20,12 +20,14 @@ from neuroscan_core.domain.errors import BusError, CaseError, CaseNotFound, Case
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.domain.requests import Identity
 from neuroscan_core.log import get_logger
-from neuroscan_core.pipeline.surface import SurfacePart
 from neuroscan_core.viewer.cases.case import Case, Download
 from neuroscan_core.viewer.cases.compare import CompareJobs
 from neuroscan_core.viewer.cases.describe import SPARE_COLOURS
 from neuroscan_core.viewer.cases.store import CaseStore
 from neuroscan_core.viewer.topics import RevisionTopic
+
+if TYPE_CHECKING:
+    from neuroscan_core.pipeline.surface import SurfacePart
 
 log = get_logger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,6 @@ from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.domain.requests import GetProbabilities, GetResultObject, ListResults, StoredResult
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import Volume
-from neuroscan_core.pipeline.surface import SurfacePart, head_surface, label_surfaces
 from neuroscan_core.ports import MessageBus
 from neuroscan_core.viewer.case_ids import series_case_id
 from neuroscan_core.viewer.cases.cache import Cache
@@ -43,6 +42,9 @@ from neuroscan_core.viewer.cases.masks import FAILED, FINAL, RUNNING, MaskSet, P
 from neuroscan_core.viewer.cases.series_meta import series_meta
 from neuroscan_core.viewer.cases.slices import SliceStore
 from neuroscan_core.viewer.label_volume import places
+
+if TYPE_CHECKING:
+    from neuroscan_core.pipeline.surface import SurfacePart
 
 ASK_TIMEOUT_S = 10.0
 LEAST_FOR_HEAD = 5  # slices
@@ -317,6 +319,8 @@ class SeriesCase(Case):
             key = ("surface", segmentation_id, masks.revision)
 
         def make() -> list[SurfacePart]:
+            from neuroscan_core.pipeline.surface import label_surfaces
+
             with self.lock:
                 labels_kji = self._labels(masks, order)
             return label_surfaces(labels_kji, geometry)
@@ -333,6 +337,8 @@ class SeriesCase(Case):
             key = ("head", is_whole, len(self.slice_store) // (1 if is_whole else HEAD_STEP))
 
         def make() -> list[SurfacePart]:
+            from neuroscan_core.pipeline.surface import head_surface
+
             with self.lock:
                 values_kji = self.slice_store.values_kji(order)
             part = head_surface(values_kji, geometry)
