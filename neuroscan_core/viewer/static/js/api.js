@@ -18,7 +18,12 @@ export class ApiError extends Error {
 
 /** The session as GET /api/session gives it; `csrf` goes with every request that changes something. */
 export const session = {
-  authenticated: false, needs_login: false, csrf: "", identity_shown: false, version: "", limits: {},
+  authenticated: false,
+  needs_login: false,
+  csrf: "",
+  identity_shown: false,
+  version: "",
+  limits: {},
 };
 
 /** Fires `change` when the session changed and `expired` when the node asks for a login. */
@@ -145,8 +150,10 @@ const LONGEST_WAIT_MS = 15000;
 /**
  * Listen to pushes; reconnects by itself, later and later. A hidden tab lets go of its connection, because a browser
  * opens only six to one server; it listens again, and is told everything anew, when it is looked at.
- * @param {{case?: string, board?: (entries: Object[]) => void, changed?: (event: {id: string, revision: number}) => void,
- *   agents?: (event: {id: string, agents: Object[]}) => void, state?: (state: "connecting"|"open"|"lost") => void}} options
+ * @param {{case?: string, board?: (entries: Object[]) => void,
+ *   changed?: (event: {id: string, revision: number}) => void,
+ *   agents?: (event: {id: string, agents: Object[]}) => void,
+ *   state?: (state: "connecting"|"open"|"lost") => void}} options
  * @returns {{close: () => void, retry: () => void}}
  */
 export function openEvents({ case: caseId, board, changed, agents, state }) {

@@ -18,7 +18,11 @@ export function openDialog(title, body, foot) {
   const id = `dialog-${++number}`;
   const dialog = el("dialog", { "aria-labelledby": id });
   const close = (answer) => dialog.close(answer);
-  const cross = el("button", { class: "button quiet icon-only", "aria-label": t("dialog.close"), onClick: () => close("") }, icon("close"));
+  const cross = el(
+    "button",
+    { class: "button quiet icon-only", "aria-label": t("dialog.close"), onClick: () => close("") },
+    icon("close"),
+  );
   dialog.append(
     el("div", { class: "dialog-head" }, el("h2", { id, text: title }), cross),
     el("div", { class: "dialog-body" }, ...body),
@@ -61,22 +65,49 @@ export function confirmIdentity() {
 
 /** About and shortcuts. */
 export function openHelp() {
-  const single = el("input", { type: "checkbox", checked: keysAreOn(), id: "single-keys", onChange: (event) => setKeysOn(event.target.checked) });
-  const everywhere = [[["?"], t("keys.help")], [["g", "l"], t("keys.live")], [["g", "d"], t("keys.diagnose")], [["g", "t"], t("keys.theme")], [["Tab"], t("keys.tab")]];
+  const single = el("input", {
+    type: "checkbox",
+    checked: keysAreOn(),
+    id: "single-keys",
+    onChange: (event) => setKeysOn(event.target.checked),
+  });
+  const everywhere = [
+    [["?"], t("keys.help")],
+    [["g", "l"], t("keys.live")],
+    [["g", "d"], t("keys.diagnose")],
+    [["g", "t"], t("keys.theme")],
+    [["Tab"], t("keys.tab")],
+  ];
   const onPage = pageShortcuts();
   return openDialog(t("help.title"), [
     el("p", { text: t("help.what") }),
     el("p", { class: "notice", text: t("help.notice") }),
-    el("h3", { text: t("help.everywhere") }), keyList(everywhere),
-    ...(onPage.length ? [el("h3", { text: t("help.on_page") }), keyList(onPage.map(({ keys, text }) => [keys, text]))] : []),
-    el("label", { class: "choice", htmlFor: "single-keys" }, single, el("span", {}, t("help.single_keys"), el("span", { class: "hint", text: ` ${t("help.single_keys_hint")}` }))),
+    el("h3", { text: t("help.everywhere") }),
+    keyList(everywhere),
+    ...(onPage.length
+      ? [el("h3", { text: t("help.on_page") }), keyList(onPage.map(({ keys, text }) => [keys, text]))]
+      : []),
+    el(
+      "label",
+      { class: "choice", htmlFor: "single-keys" },
+      single,
+      el("span", {}, t("help.single_keys"), el("span", { class: "hint", text: ` ${t("help.single_keys_hint")}` })),
+    ),
     el("p", { class: "hint", text: t("help.version", { version: session.version }) }),
   ]);
 }
 
 function keyList(rows) {
-  return el("dl", { class: "keys" }, rows.map(([keys, text]) => [
-    el("dt", {}, keys.flatMap((key, place) => [place ? " " : null, el("kbd", { text: key })])),
-    el("dd", { text }),
-  ]));
+  return el(
+    "dl",
+    { class: "keys" },
+    rows.map(([keys, text]) => [
+      el(
+        "dt",
+        {},
+        keys.flatMap((key, place) => [place ? " " : null, el("kbd", { text: key })]),
+      ),
+      el("dd", { text }),
+    ]),
+  );
 }

@@ -10,7 +10,8 @@ function setAll(node, props) {
     else if (name === "dataset") Object.assign(node.dataset, value);
     else if (name.startsWith("on")) node.addEventListener(name.slice(2).toLowerCase(), value);
     else if (name === "text") node.textContent = value;
-    else if (["value", "checked", "disabled", "hidden", "indeterminate", "htmlFor", "tabIndex"].includes(name)) node[name] = value;
+    else if (["value", "checked", "disabled", "hidden", "indeterminate", "htmlFor", "tabIndex"].includes(name))
+      node[name] = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
 }
@@ -42,7 +43,7 @@ export function svg(tag, props = {}, ...children) {
 }
 
 const PATHS = {
-  sun: "M12 7a5 5 0 1 0 0 10 5 5 0 0 0 0-10zM12 1.5v2.5M12 20v2.5M1.5 12H4M20 12h2.5M4.6 4.6l1.8 1.8M17.6 17.6l1.8 1.8M4.6 19.4l1.8-1.8M17.6 6.4l1.8-1.8",
+  sun: "M12 7a5 5 0 1 0 0 10 5 5 0 0 0 0-10zM12 1v3M12 20v3M1 12h3M20 12h3M4 4l2 2M18 18l2 2M4 20l2-2M18 6l2-2",
   moon: "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z",
   help: "M12 2.5a9.5 9.5 0 1 0 0 19 9.5 9.5 0 0 0 0-19zM9.2 9.3a2.8 2.8 0 1 1 4.2 2.5c-.9.5-1.4 1-1.4 2M12 17.2v.1",
   close: "M5 5l14 14M19 5L5 19",
@@ -62,7 +63,11 @@ const PATHS = {
 
 /** A line drawing of 1em; decoration only, so give the button a text or an aria-label. */
 export function icon(name) {
-  return svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true", focusable: "false" }, svg("path", { d: PATHS[name] }));
+  return svg(
+    "svg",
+    { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true", focusable: "false" },
+    svg("path", { d: PATHS[name] }),
+  );
 }
 
 /**

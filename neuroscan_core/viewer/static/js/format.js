@@ -43,7 +43,11 @@ export function formatTime(seconds) {
   return new Intl.DateTimeFormat(currentLanguage(), options).format(date);
 }
 
-const STEPS = [["day", 86400, 2 * 86400], ["hour", 3600, 3600], ["minute", 60, 0]]; // unit, its length, said from here on
+const STEPS = [
+  ["day", 86400, 2 * 86400],
+  ["hour", 3600, 3600],
+  ["minute", 60, 0],
+]; // unit, its length, said from here on
 
 /** "in 23 hours", "2 minutes ago". @param {number} seconds Unix time */
 export function formatFromNow(seconds) {

@@ -16,16 +16,31 @@ export function drawFrame(context) {
   document.getElementById("skip").textContent = t("frame.skip");
   document.getElementById("notice").textContent = t("frame.notice");
   const identity = identityButton();
-  const logout = el("button", { class: "button quiet", onClick: () => leave(context) }, icon("logout"), t("frame.logout"));
-  const nav = el("nav", { class: "main-nav", "aria-label": t("frame.nav") }, el("ul", {}, link("live", t("frame.live")), link("diagnose", t("frame.diagnose"))));
-  document.getElementById("top").replaceChildren(
-    el("a", { class: "brand", href: "#/live" }, mark(), "NeuroScan"),
-    nav,
-    el("div", { class: "top-tools" }, healthBadge(), identity.root, themeButton(), helpButton(), logout),
+  const logout = el(
+    "button",
+    { class: "button quiet", onClick: () => leave(context) },
+    icon("logout"),
+    t("frame.logout"),
   );
-  const about = el("nav", { "aria-label": t("frame.about_nav") },
-    el("a", { href: "health/ready", text: t("frame.health") }), el("a", { href: "metrics", text: t("frame.metrics") }),
-    el("span", { text: t("frame.version", { version: session.version }) }));
+  const nav = el(
+    "nav",
+    { class: "main-nav", "aria-label": t("frame.nav") },
+    el("ul", {}, link("live", t("frame.live")), link("diagnose", t("frame.diagnose"))),
+  );
+  document
+    .getElementById("top")
+    .replaceChildren(
+      el("a", { class: "brand", href: "#/live" }, mark(), "NeuroScan"),
+      nav,
+      el("div", { class: "top-tools" }, healthBadge(), identity.root, themeButton(), helpButton(), logout),
+    );
+  const about = el(
+    "nav",
+    { "aria-label": t("frame.about_nav") },
+    el("a", { href: "health/ready", text: t("frame.health") }),
+    el("a", { href: "metrics", text: t("frame.metrics") }),
+    el("span", { text: t("frame.version", { version: session.version }) }),
+  );
   document.getElementById("bottom").append(about);
   const follow = () => {
     const isIn = session.authenticated || !session.needs_login;
@@ -54,9 +69,12 @@ function link(name, text) {
 }
 
 function mark() {
-  return svg("svg", { viewBox: "0 0 32 32", "aria-hidden": "true", focusable: "false" },
+  return svg(
+    "svg",
+    { viewBox: "0 0 32 32", "aria-hidden": "true", focusable: "false" },
     svg("ellipse", { cx: 16, cy: 16, rx: 11, ry: 13, fill: "none", stroke: "var(--accent)", "stroke-width": 2.4 }),
-    svg("circle", { cx: 20, cy: 12, r: 4, fill: "var(--warn)" }));
+    svg("circle", { cx: 20, cy: 12, r: 4, fill: "var(--warn)" }),
+  );
 }
 
 function themeButton() {
@@ -75,12 +93,21 @@ function themeButton() {
 }
 
 function helpButton() {
-  return el("button", { class: "button quiet icon-only", "aria-label": t("frame.help"), title: t("frame.help"), onClick: openHelp }, icon("help"));
+  return el(
+    "button",
+    { class: "button quiet icon-only", "aria-label": t("frame.help"), title: t("frame.help"), onClick: openHelp },
+    icon("help"),
+  );
 }
 
 function identityButton() {
   const words = el("span");
-  const root = el("button", { class: "button quiet", title: t("identity.hint"), onClick: change }, icon("person"), words);
+  const root = el(
+    "button",
+    { class: "button quiet", title: t("identity.hint"), onClick: change },
+    icon("person"),
+    words,
+  );
   async function change() {
     const shown = !session.identity_shown;
     if (shown && !(await confirmIdentity())) return;

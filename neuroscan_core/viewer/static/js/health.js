@@ -13,7 +13,10 @@ export function healthBadge() {
     if (!document.hidden) {
       const { text, look, problems, warnings } = await readHealth();
       setBadge(shown, text, look);
-      setBanner("problems", problems.length ? { kind: "bad", text: t("health.not_ready_title"), detail: problems.join(" ") } : null);
+      setBanner(
+        "problems",
+        problems.length ? { kind: "bad", text: t("health.not_ready_title"), detail: problems.join(" ") } : null,
+      );
       setBanner("warnings", warnings.length ? { kind: "warn", text: warnings.join(" ") } : null);
     }
     setTimeout(ask, ASK_EVERY_MS);

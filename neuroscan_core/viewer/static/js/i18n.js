@@ -1,5 +1,6 @@
 // Every word that a person reads comes from static/locales/<language>.json, by section: t("live.title", {n: 3}).
-// A value is a text with {names}, or an object of plural forms ({one, other}, as Intl.PluralRules names them) chosen by n.
+// A value is a text with {names}, or an object of plural forms ({one, other}, as Intl.PluralRules names them), of which
+// n chooses one.
 // tests/viewer/test_page_texts.py fails where a key that is used does not exist, or one that exists is not used.
 
 // Add a language here and as static/locales/<language>.json; the browser's first one that is here is used.
@@ -54,7 +55,7 @@ export function hasText(key) {
 /**
  * The text of a key.
  * @param {string} key for example "live.slices"
- * @param {Object<string, string|number>} [values] for {names}; numbers are written as the language does; n chooses the plural
+ * @param {Object<string, string|number>} [values] for {names}; n chooses the plural; numbers are written as in the language
  * @returns {string} the key itself, and an error in the console, where there is none
  */
 export function t(key, values = {}) {
@@ -78,7 +79,10 @@ export function t(key, values = {}) {
 export function formatNumber(value, digits) {
   const key = digits ?? "any";
   if (!numbers.has(key)) {
-    const options = digits === undefined ? { maximumFractionDigits: 2 } : { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    const options =
+      digits === undefined
+        ? { maximumFractionDigits: 2 }
+        : { minimumFractionDigits: digits, maximumFractionDigits: digits };
     numbers.set(key, new Intl.NumberFormat(language, options));
   }
   return numbers.get(key).format(value);

@@ -12,7 +12,14 @@ export function openLogin(container, _, context) {
     goOn(context);
     return { close() {} };
   }
-  const field = el("input", { class: "input", id: "secret", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "secret-hint login-error" });
+  const field = el("input", {
+    class: "input",
+    id: "secret",
+    type: "password",
+    autocomplete: "current-password",
+    required: true,
+    "aria-describedby": "secret-hint login-error",
+  });
   const error = el("div", { id: "login-error" });
   const button = el("button", { class: "button primary", type: "submit", text: t("login.submit") });
   async function submit(event) {
@@ -34,14 +41,25 @@ export function openLogin(container, _, context) {
     }
   }
   container.append(
-    el("div", { class: "page login" },
+    el(
+      "div",
+      { class: "page login" },
       el("h1", { text: t("login.title") }),
       el("p", { class: "hint", text: t("login.why") }),
-      el("form", { class: "card", onSubmit: submit },
-        el("div", { class: "field" },
-          el("label", { htmlFor: "secret", text: t("login.secret") }), field,
-          el("p", { class: "hint", id: "secret-hint", text: t("login.secret_hint") })),
-        error, button)),
+      el(
+        "form",
+        { class: "card", onSubmit: submit },
+        el(
+          "div",
+          { class: "field" },
+          el("label", { htmlFor: "secret", text: t("login.secret") }),
+          field,
+          el("p", { class: "hint", id: "secret-hint", text: t("login.secret_hint") }),
+        ),
+        error,
+        button,
+      ),
+    ),
   );
   field.focus();
   return { close() {} };

@@ -73,7 +73,7 @@ async function showRoute({ isFirst = false } = {}) {
   if (!isFirst) moveFocus(container);
 }
 
-// A change of page moves the focus to its heading, so that a screen reader says where one is and Tab goes on from there.
+// A change of page moves the focus to its heading: a screen reader says where one is, and Tab goes on from there.
 function moveFocus(container) {
   if (container.contains(document.activeElement)) return;
   const heading = container.querySelector("h1");
@@ -84,12 +84,23 @@ function moveFocus(container) {
 function showFailure(container, reason) {
   console.error(reason);
   const [meaning, remedy] =
-    reason instanceof ApiError && reason.status ? [reason.message, reason.remedy || reason.meaning] : [t("frame.failed"), t("frame.failed_remedy")];
+    reason instanceof ApiError && reason.status
+      ? [reason.message, reason.remedy || reason.meaning]
+      : [t("frame.failed"), t("frame.failed_remedy")];
   const again = el("button", { class: "button", onClick: () => showRoute() }, icon("retry"), t("frame.try_again"));
   container.replaceChildren(
-    el("div", { class: "page" },
+    el(
+      "div",
+      { class: "page" },
       el("h1", { text: t("frame.failed_title") }),
-      el("div", { class: "message bad" }, icon("warning"), el("div", {}, el("p", { text: meaning }), el("p", { text: remedy })), again)),
+      el(
+        "div",
+        { class: "message bad" },
+        icon("warning"),
+        el("div", {}, el("p", { text: meaning }), el("p", { text: remedy })),
+        again,
+      ),
+    ),
   );
   announce(meaning, "assertive");
 }
@@ -106,10 +117,16 @@ async function start() {
     await loadSession();
   } catch (reason) {
     console.error(reason);
-    // Without the node there is neither a session nor, perhaps, a text: these words are the only ones not in the locale.
+    // Without the node there may be no texts either: these words are the only ones that are not in the locale.
     const again = el("button", { class: "button", onClick: () => location.reload() }, "Try again");
     view.replaceChildren(
-      el("div", { class: "page" }, el("h1", {}, "NeuroScan"), el("p", {}, "The node does not answer. Look whether it is running."), again),
+      el(
+        "div",
+        { class: "page" },
+        el("h1", {}, "NeuroScan"),
+        el("p", {}, "The node does not answer. Look whether it is running."),
+        again,
+      ),
     );
     return;
   }

@@ -18,7 +18,8 @@ export function message(kind, text, { detail = "", action = null } = {}) {
 
 /** An error of `api.js`, or any other, as sentences. */
 export function explain(reason) {
-  if (reason?.status) return { text: reason.message, detail: [reason.meaning, reason.remedy].filter(Boolean).join(" ") };
+  if (reason?.status)
+    return { text: reason.message, detail: [reason.meaning, reason.remedy].filter(Boolean).join(" ") };
   if (reason?.status === 0) return { text: t("errors.no_answer"), detail: t("errors.no_answer_remedy") };
   console.error(reason);
   return { text: t("errors.page"), detail: t("errors.page_remedy") };
@@ -43,7 +44,11 @@ export function setBadge(node, text, look) {
 
 /** A list of names and values; null values are left out. @param {Array<[string, string|Node|null]>} pairs */
 export function facts(pairs) {
-  return el("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null && value !== "").map(([name, value]) => fact(name, value)));
+  return el(
+    "dl",
+    { class: "facts" },
+    pairs.filter(([, value]) => value !== null && value !== "").map(([name, value]) => fact(name, value)),
+  );
 }
 
 /** One name and value. */

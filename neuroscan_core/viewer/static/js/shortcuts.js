@@ -38,7 +38,12 @@ export function pageShortcuts() {
 
 /** Whether a key belongs to a field that is being written in. */
 export function isTyping(event) {
-  return event.target instanceof Element && event.target.closest("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]") !== null;
+  return (
+    event.target instanceof Element &&
+    event.target.closest(
+      "input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]",
+    ) !== null
+  );
 }
 
 /** @param {import("./main.js").Context} context */
@@ -46,7 +51,8 @@ export function listenToKeys(context) {
   const afterG = { l: () => context.navigate("#/live"), d: () => context.navigate("#/diagnose"), t: toggleTheme };
   let pressedG = -Infinity;
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || !keysAreOn()) return;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || !keysAreOn())
+      return;
     if (document.querySelector("dialog[open]")) return;
     const isSecond = event.timeStamp - pressedG < SECOND_KEY_WITHIN_MS;
     pressedG = -Infinity;

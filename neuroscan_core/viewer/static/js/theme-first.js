@@ -1,4 +1,4 @@
-// Runs before the first paint, so that a light page never flashes dark. A classic script: modules wait for the document.
+// Runs before the first paint, so that a light page never flashes dark. A classic script: modules come too late.
 (() => {
   let chosen = null;
   try {

@@ -20,17 +20,26 @@ export class AgentChain {
   update(agents) {
     const steps = this._steps.of(agents.map(({ name }, place) => `${place} ${name}`));
     steps.forEach((step, place) => step.update(agents[place], place + 1));
-    placeChildren(this._list, steps.map((step) => step.root));
-    placeChildren(this._overview, steps.map((step) => step.short));
+    placeChildren(
+      this._list,
+      steps.map((step) => step.root),
+    );
+    placeChildren(
+      this._overview,
+      steps.map((step) => step.short),
+    );
     this._say(agents);
   }
 
   // Each agent is heard of once, when it has ended.
   _say(agents) {
     const isFirst = this._before.size === 0;
-    const ended = agents.filter(({ name, state }) => ["done", "failed"].includes(state) && this._before.get(name) !== state);
+    const ended = agents.filter(
+      ({ name, state }) => ["done", "failed"].includes(state) && this._before.get(name) !== state,
+    );
     this._before = new Map(agents.map(({ name, state }) => [name, state]));
-    if (ended.length && !isFirst) announce(ended.map(({ title, state }) => t("agents.said", { title, state: agentWord(state) })).join(" "));
+    if (ended.length && !isFirst)
+      announce(ended.map(({ title, state }) => t("agents.said", { title, state: agentWord(state) })).join(" "));
   }
 }
 
@@ -40,7 +49,12 @@ class AgentStep {
     this._title = el("h3", { tabIndex: -1 });
     this._shortName = el("span", { class: "name" });
     this._shortState = el("span", { class: "hint" });
-    this._shortButton = el("button", { type: "button", onClick: () => this._goThere() }, this._shortName, this._shortState);
+    this._shortButton = el(
+      "button",
+      { type: "button", onClick: () => this._goThere() },
+      this._shortName,
+      this._shortState,
+    );
     /** The agent in the overview. */
     this.short = el("li", {}, this._shortButton);
     this._badge = badge("", "idle");
@@ -49,8 +63,18 @@ class AgentStep {
     this._body = el("div", { class: "agent-body" });
     this._bar = new ProgressBar(t("agents.progress"));
     this._said = "";
-    this.root = el("li", { class: "agent" }, this._number, el("div", { class: "agent-main" },
-      el("div", { class: "agent-head" }, this._title, this._badge, this._time, this._confidence), this._bar.root, this._body));
+    this.root = el(
+      "li",
+      { class: "agent" },
+      this._number,
+      el(
+        "div",
+        { class: "agent-main" },
+        el("div", { class: "agent-head" }, this._title, this._badge, this._time, this._confidence),
+        this._bar.root,
+        this._body,
+      ),
+    );
   }
 
   _goThere() {
@@ -83,7 +107,10 @@ function confidence(value) {
   if (value === null || value === undefined) return [];
   const fill = el("span");
   fill.style.width = `${100 * value}%`;
-  return [el("span", { text: t("agents.confidence", { share: formatShare(value) }) }), el("span", { class: "bar", "aria-hidden": "true" }, fill)];
+  return [
+    el("span", { text: t("agents.confidence", { share: formatShare(value) }) }),
+    el("span", { class: "bar", "aria-hidden": "true" }, fill),
+  ];
 }
 
 function body(agent) {
@@ -91,11 +118,24 @@ function body(agent) {
   const isFailed = agent.state === "failed";
   const [first, ...others] = isFailed ? notes : [null, ...notes];
   return [
-    isFailed ? message("bad", first || t("agents.failed"), { detail: others.join(" ") || t("agents.failed_remedy") }) : null,
+    isFailed
+      ? message("bad", first || t("agents.failed"), { detail: others.join(" ") || t("agents.failed_remedy") })
+      : null,
     section(t("agents.input"), agent.input),
     section(t("agents.output"), agent.output),
     agent.state === "skipped" ? el("p", { class: "hint wide", text: notes.join(" ") }) : null,
-    !isFailed && agent.state !== "skipped" && notes.length ? el("div", { class: "agent-section" }, el("h4", { text: t("agents.notes") }), el("ul", { class: "agent-notes" }, notes.map((note) => el("li", {}, icon("warning"), el("span", { text: note }))))) : null,
+    !isFailed && agent.state !== "skipped" && notes.length
+      ? el(
+          "div",
+          { class: "agent-section" },
+          el("h4", { text: t("agents.notes") }),
+          el(
+            "ul",
+            { class: "agent-notes" },
+            notes.map((note) => el("li", {}, icon("warning"), el("span", { text: note }))),
+          ),
+        )
+      : null,
   ].filter(Boolean);
 }
 
@@ -103,7 +143,11 @@ function body(agent) {
 function section(title, content) {
   const pairs = pairsOf(content);
   if (!pairs.length) return null;
-  const lines = pairs.map(([name, value]) => (name ? el("div", {}, el("dt", { text: name }), el("dd", { text: String(value) })) : el("dd", { text: String(value) })));
+  const lines = pairs.map(([name, value]) =>
+    name
+      ? el("div", {}, el("dt", { text: name }), el("dd", { text: String(value) }))
+      : el("dd", { text: String(value) }),
+  );
   return el("div", { class: "agent-section" }, el("h4", { text: title }), el("dl", { class: "agent-facts" }, lines));
 }
 

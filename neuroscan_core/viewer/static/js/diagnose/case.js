@@ -26,10 +26,18 @@ export async function openDiagnosis(container, id, context) {
   let isAsking = false;
   let isAskedAgain = false;
 
-  container.append(el("div", { class: "page" },
-    el("p", {}, el("a", { href: "#/diagnose", text: t("diagnose.back") })),
-    el("div", { class: "page-head" }, title, state, drop), times, notice, outcome,
-    el("section", { "aria-labelledby": "chain" }, el("h2", { id: "chain", text: t("agents.title") }), chain.root)));
+  container.append(
+    el(
+      "div",
+      { class: "page" },
+      el("p", {}, el("a", { href: "#/diagnose", text: t("diagnose.back") })),
+      el("div", { class: "page-head" }, title, state, drop),
+      times,
+      notice,
+      outcome,
+      el("section", { "aria-labelledby": "chain" }, el("h2", { id: "chain", text: t("agents.title") }), chain.root),
+    ),
+  );
   const name = () => known.title || t("cases.untitled");
 
   function draw() {
@@ -39,9 +47,23 @@ export async function openDiagnosis(container, id, context) {
     times.textContent = [
       known.created_at_s && t("diagnose.begun", { time: formatTime(known.created_at_s) }),
       known.expires_at_s && t("diagnose.expires", { when: formatFromNow(known.expires_at_s) }),
-    ].filter(Boolean).join(" ");
+    ]
+      .filter(Boolean)
+      .join(" ");
     chain.update(known.agents ?? []);
-    const now = JSON.stringify([known.state, known.reason, known.remedy, known.warnings, known.verdict, known.reports, known.downloads, known.num_slices > 0, known.segmentations?.length, known.queue_position, known.agents?.some(({ state }) => state !== "waiting")]);
+    const now = JSON.stringify([
+      known.state,
+      known.reason,
+      known.remedy,
+      known.warnings,
+      known.verdict,
+      known.reports,
+      known.downloads,
+      known.num_slices > 0,
+      known.segmentations?.length,
+      known.queue_position,
+      known.agents?.some(({ state }) => state !== "waiting"),
+    ]);
     if (now === said) return;
     if (said && known.state === "done") announce(t("diagnose.done"));
     said = now;
@@ -102,20 +124,37 @@ export async function openDiagnosis(container, id, context) {
 
 function notices(known) {
   const shown = [];
-  if (known.state === "queued") shown.push(message("info", t("diagnose.queued", { n: known.queue_position ?? 1 }), { detail: t("diagnose.queued_detail") }));
+  if (known.state === "queued")
+    shown.push(
+      message("info", t("diagnose.queued", { n: known.queue_position ?? 1 }), { detail: t("diagnose.queued_detail") }),
+    );
   const isStarting = known.state === "running" && (known.agents ?? []).every(({ state }) => state === "waiting");
   if (isStarting) shown.push(message("info", t("diagnose.starting")));
-  if (known.state === "failed") shown.push(message("bad", known.reason || t("diagnose.failed"), { detail: known.remedy || t("diagnose.failed_remedy") }));
+  if (known.state === "failed")
+    shown.push(
+      message("bad", known.reason || t("diagnose.failed"), { detail: known.remedy || t("diagnose.failed_remedy") }),
+    );
   return [...shown, ...verdict(known)];
 }
 
-const VERDICTS = { plausible: ["good", "plausible"], doubtful: ["warn", "doubtful"], "not usable": ["bad", "not_usable"] };
+const VERDICTS = {
+  plausible: ["good", "plausible"],
+  doubtful: ["warn", "doubtful"],
+  "not usable": ["bad", "not_usable"],
+};
 
 /** What the critic says, and why; a result is not to be read without it. */
 function verdict({ verdict: word, warnings = [] }) {
   if (!(word in VERDICTS)) return warnings.map((text) => message("warn", text));
   const [look, name] = VERDICTS[word];
   const shown = message(look, t(`verdict.${name}.word`), { detail: t(`verdict.${name}.meaning`) });
-  if (warnings.length) shown.querySelector("div").append(el("ul", { class: "reasons" }, warnings.map((text) => el("li", { text }))));
+  if (warnings.length)
+    shown.querySelector("div").append(
+      el(
+        "ul",
+        { class: "reasons" },
+        warnings.map((text) => el("li", { text })),
+      ),
+    );
   return [shown];
 }

@@ -16,19 +16,44 @@ export class DropZone {
     this._onChange = onChange;
     this._listening = new AbortController();
     this._files = el("input", { type: "file", multiple: true, hidden: true, onChange: (event) => this._picked(event) });
-    this._folder = el("input", { type: "file", webkitdirectory: true, hidden: true, onChange: (event) => this._picked(event) });
+    this._folder = el("input", {
+      type: "file",
+      webkitdirectory: true,
+      hidden: true,
+      onChange: (event) => this._picked(event),
+    });
     this._summary = el("div", { class: "selection" });
     const { upload_bytes: bytes, upload_files: files } = session.limits;
-    this._zone = el("div", { class: "dropzone", role: "group", "aria-label": t("upload.zone"), "aria-describedby": "accepted" },
+    this._zone = el(
+      "div",
+      { class: "dropzone", role: "group", "aria-label": t("upload.zone"), "aria-describedby": "accepted" },
       icon("upload"),
       el("p", { class: "dropzone-title", text: t("upload.drop") }),
-      el("div", { class: "row" },
-        el("button", { class: "button", type: "button", onClick: () => this._files.click() }, icon("file"), t("upload.files")),
-        el("button", { class: "button", type: "button", onClick: () => this._folder.click() }, icon("folder"), t("upload.folder"))),
-      el("div", { class: "hint", id: "accepted" },
+      el(
+        "div",
+        { class: "row" },
+        el(
+          "button",
+          { class: "button", type: "button", onClick: () => this._files.click() },
+          icon("file"),
+          t("upload.files"),
+        ),
+        el(
+          "button",
+          { class: "button", type: "button", onClick: () => this._folder.click() },
+          icon("folder"),
+          t("upload.folder"),
+        ),
+      ),
+      el(
+        "div",
+        { class: "hint", id: "accepted" },
         el("p", { text: t("upload.accepted") }),
-        bytes && files ? el("p", { text: t("upload.limits", { size: formatBytes(bytes), n: files }) }) : null),
-      this._files, this._folder);
+        bytes && files ? el("p", { text: t("upload.limits", { size: formatBytes(bytes), n: files }) }) : null,
+      ),
+      this._files,
+      this._folder,
+    );
     this.root = el("div", { class: "drop" }, this._zone, this._summary);
     this._listen();
   }
@@ -45,18 +70,26 @@ export class DropZone {
     const { signal } = this._listening;
     let depth = 0; // the children enter and leave, too
     const over = (isOver) => this._zone.classList.toggle("over", isOver);
-    document.addEventListener("dragenter", (event) => {
-      event.preventDefault();
-      over(++depth > 0);
-    }, { signal });
+    document.addEventListener(
+      "dragenter",
+      (event) => {
+        event.preventDefault();
+        over(++depth > 0);
+      },
+      { signal },
+    );
     document.addEventListener("dragleave", () => over(--depth > 0), { signal });
     document.addEventListener("dragover", (event) => event.preventDefault(), { signal });
-    document.addEventListener("drop", async (event) => {
-      event.preventDefault();
-      depth = 0;
-      over(false);
-      if (!this.root.matches(":disabled *")) this._take(await fromDrop(event.dataTransfer));
-    }, { signal });
+    document.addEventListener(
+      "drop",
+      async (event) => {
+        event.preventDefault();
+        depth = 0;
+        over(false);
+        if (!this.root.matches(":disabled *")) this._take(await fromDrop(event.dataTransfer));
+      },
+      { signal },
+    );
   }
 
   /** Listen no more. */
@@ -81,11 +114,28 @@ export class DropZone {
     const text = t("upload.chosen", { n, size: formatBytes(bytes) });
     const names = chosen.slice(0, NAMES_SHOWN).map(({ path }) => el("li", {}, el("code", { text: path })));
     if (n > NAMES_SHOWN) names.push(el("li", { class: "hint", text: t("upload.more", { n: n - NAMES_SHOWN }) }));
-    this._summary.replaceChildren(el("div", { class: "card" },
-      el("div", { class: "row" }, el("h2", { class: "plain", text }),
-        el("button", { class: "button quiet", type: "button", onClick: () => this.clear() }, icon("close"), t("upload.clear"))),
-      el("p", { class: "hint", text: kinds.map(([kind, count]) => t(`upload.kind.${kind}`, { n: count })).join(", ") }),
-      el("ul", { class: "names" }, names)));
+    this._summary.replaceChildren(
+      el(
+        "div",
+        { class: "card" },
+        el(
+          "div",
+          { class: "row" },
+          el("h2", { class: "plain", text }),
+          el(
+            "button",
+            { class: "button quiet", type: "button", onClick: () => this.clear() },
+            icon("close"),
+            t("upload.clear"),
+          ),
+        ),
+        el("p", {
+          class: "hint",
+          text: kinds.map(([kind, count]) => t(`upload.kind.${kind}`, { n: count })).join(", "),
+        }),
+        el("ul", { class: "names" }, names),
+      ),
+    );
     announce(text);
     this._onChange(chosen);
   }

@@ -22,27 +22,64 @@ export class CaseList {
       const cases = await getJson("api/cases");
       this._body.replaceChildren(cases.length ? this._table(cases) : el("p", { class: "hint", text: t("cases.none") }));
     } catch (reason) {
-      const again = el("button", { class: "button", type: "button", onClick: () => this.load() }, icon("retry"), t("frame.try_again"));
+      const again = el(
+        "button",
+        { class: "button", type: "button", onClick: () => this.load() },
+        icon("retry"),
+        t("frame.try_again"),
+      );
       this._body.replaceChildren(errorMessage(reason, again));
     }
   }
 
   _table(cases) {
     const head = ["cases.study", "cases.state", "cases.begun", "cases.expires"];
-    return el("div", { class: "table-scroll" }, el("table", {},
-      el("thead", {}, el("tr", {}, head.map((key) => el("th", { scope: "col", text: t(key) })), el("th", { scope: "col" }, el("span", { class: "sr-only", text: t("cases.delete") })))),
-      el("tbody", {}, cases.map((found) => this._row(found)))));
+    return el(
+      "div",
+      { class: "table-scroll" },
+      el(
+        "table",
+        {},
+        el(
+          "thead",
+          {},
+          el(
+            "tr",
+            {},
+            head.map((key) => el("th", { scope: "col", text: t(key) })),
+            el("th", { scope: "col" }, el("span", { class: "sr-only", text: t("cases.delete") })),
+          ),
+        ),
+        el(
+          "tbody",
+          {},
+          cases.map((found) => this._row(found)),
+        ),
+      ),
+    );
   }
 
   _row(found) {
     const name = found.title || t("cases.untitled");
-    const button = el("button", { class: "button quiet", "aria-label": t("cases.delete_named", { name }), onClick: () => this._delete(found, name) }, icon("trash"), t("cases.delete"));
-    return el("tr", {},
+    const button = el(
+      "button",
+      {
+        class: "button quiet",
+        "aria-label": t("cases.delete_named", { name }),
+        onClick: () => this._delete(found, name),
+      },
+      icon("trash"),
+      t("cases.delete"),
+    );
+    return el(
+      "tr",
+      {},
       el("th", { scope: "row" }, el("a", { href: `#/diagnose/${encodeURIComponent(found.id)}`, text: name })),
       el("td", {}, badge(caseWord(found.state), caseLook(found.state))),
       el("td", { text: formatTime(found.created_at_s) }),
       el("td", { text: found.expires_at_s ? formatFromNow(found.expires_at_s) : t("format.none") }),
-      el("td", {}, button));
+      el("td", {}, button),
+    );
   }
 
   async _delete(found, name) {

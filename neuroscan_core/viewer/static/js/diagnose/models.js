@@ -9,22 +9,47 @@ import { hasText, t } from "../i18n.js";
  */
 export function modelChoice(models) {
   const segmenters = models.filter(({ kind }) => kind !== "classifier");
-  const boxes = segmenters.map((model) => el("input", { type: "checkbox", value: model.name, id: `model-${model.name}` }));
-  const list = el("div", { class: "model-list", hidden: true }, segmenters.map((model, place) => choice(boxes[place], model.title || model.name, describe(model))));
-  const radio = (value, checked) => el("input", { type: "radio", name: "which", value, checked, id: `which-${value}`, onChange: () => {
-    list.hidden = !own.checked;
-  } });
+  const boxes = segmenters.map((model) =>
+    el("input", { type: "checkbox", value: model.name, id: `model-${model.name}` }),
+  );
+  const list = el(
+    "div",
+    { class: "model-list", hidden: true },
+    segmenters.map((model, place) => choice(boxes[place], model.title || model.name, describe(model))),
+  );
+  const radio = (value, checked) =>
+    el("input", {
+      type: "radio",
+      name: "which",
+      value,
+      checked,
+      id: `which-${value}`,
+      onChange: () => {
+        list.hidden = !own.checked;
+      },
+    });
   const automatic = radio("automatic", true);
   const own = radio("own", false);
   const flips = el("input", { type: "checkbox", id: "tta" });
   return {
-    root: el("div", { class: "options" },
-      el("fieldset", { class: "choices" }, el("legend", { text: t("diagnose.models") }),
+    root: el(
+      "div",
+      { class: "options" },
+      el(
+        "fieldset",
+        { class: "choices" },
+        el("legend", { text: t("diagnose.models") }),
         choice(automatic, t("diagnose.automatic"), t("diagnose.automatic_hint")),
         segmenters.length ? choice(own, t("diagnose.own"), t("diagnose.own_hint")) : null,
-        list),
-      el("fieldset", { class: "choices" }, el("legend", { text: t("diagnose.care") }),
-        choice(flips, t("diagnose.tta"), t("diagnose.tta_hint")))),
+        list,
+      ),
+      el(
+        "fieldset",
+        { class: "choices" },
+        el("legend", { text: t("diagnose.care") }),
+        choice(flips, t("diagnose.tta"), t("diagnose.tta_hint")),
+      ),
+    ),
     query() {
       const query = new URLSearchParams({ tta: flips.checked ? "1" : "0" });
       const names = own.checked ? boxes.filter((box) => box.checked).map((box) => box.value) : [];
@@ -35,7 +60,12 @@ export function modelChoice(models) {
 }
 
 function choice(input, title, hint) {
-  return el("label", { class: "choice", htmlFor: input.id }, input, el("span", {}, title, el("span", { class: "hint block", text: hint })));
+  return el(
+    "label",
+    { class: "choice", htmlFor: input.id },
+    input,
+    el("span", {}, title, el("span", { class: "hint block", text: hint })),
+  );
 }
 
 function describe({ name, version, kind }) {

@@ -25,7 +25,12 @@ async function openNew(container, context) {
   const list = new CaseList();
   let chosen = [];
   let sending = null;
-  const start = el("button", { class: "button primary", type: "submit", disabled: true }, icon("report"), t("diagnose.start"));
+  const start = el(
+    "button",
+    { class: "button primary", type: "submit", disabled: true },
+    icon("report"),
+    t("diagnose.start"),
+  );
   const progress = el("div", { class: "upload-progress", "aria-live": "polite" });
   const zone = new DropZone((files) => {
     chosen = files;
@@ -39,13 +44,21 @@ async function openNew(container, context) {
     if (!chosen.length || sending) return;
     const bar = new ProgressBar(t("upload.sending"));
     sending = new AbortController();
-    const cancel = el("button", { class: "button", type: "button", onClick: () => sending.abort(), text: t("upload.cancel") });
+    const cancel = el("button", {
+      class: "button",
+      type: "button",
+      onClick: () => sending.abort(),
+      text: t("upload.cancel"),
+    });
     fields.disabled = start.disabled = true;
     progress.replaceChildren(bar.root, cancel);
     try {
       const form = new FormData();
       for (const { file, path } of chosen) form.append("files", file, path);
-      const found = await upload(`api/diagnose?${models.query()}`, form, { signal: sending.signal, onProgress: (sent, total) => showSent(bar, sent, total) });
+      const found = await upload(`api/diagnose?${models.query()}`, form, {
+        signal: sending.signal,
+        onProgress: (sent, total) => showSent(bar, sent, total),
+      });
       sending = null;
       context.navigate(`#/diagnose/${encodeURIComponent(found.id)}`);
     } catch (reason) {
@@ -58,11 +71,22 @@ async function openNew(container, context) {
     }
   }
 
-  container.append(el("div", { class: "page" },
-    el("div", { class: "page-head" }, el("h1", { text: t("diagnose.title") })),
-    el("p", { class: "lead", text: t("diagnose.what") }),
-    el("form", { class: "diagnose-form", onSubmit: submit }, fields, el("div", { class: "row" }, start, el("span", { class: "hint", text: t("diagnose.privacy") })), progress),
-    list.root));
+  container.append(
+    el(
+      "div",
+      { class: "page" },
+      el("div", { class: "page-head" }, el("h1", { text: t("diagnose.title") })),
+      el("p", { class: "lead", text: t("diagnose.what") }),
+      el(
+        "form",
+        { class: "diagnose-form", onSubmit: submit },
+        fields,
+        el("div", { class: "row" }, start, el("span", { class: "hint", text: t("diagnose.privacy") })),
+        progress,
+      ),
+      list.root,
+    ),
+  );
   await list.load();
   const keep = (event) => sending && event.preventDefault();
   window.addEventListener("beforeunload", keep);
@@ -87,14 +111,29 @@ async function offeredModels() {
 }
 
 function showUnavailable(container) {
-  container.append(el("div", { class: "page" },
-    el("h1", { text: t("diagnose.title") }),
-    el("section", { class: "empty" }, el("h2", { text: t("diagnose.unavailable") }), el("p", { text: t("diagnose.unavailable_remedy") }))));
+  container.append(
+    el(
+      "div",
+      { class: "page" },
+      el("h1", { text: t("diagnose.title") }),
+      el(
+        "section",
+        { class: "empty" },
+        el("h2", { text: t("diagnose.unavailable") }),
+        el("p", { text: t("diagnose.unavailable_remedy") }),
+      ),
+    ),
+  );
   return { close() {} };
 }
 
 function showSent(bar, sent, total) {
   // The last byte has left; what follows is the node unpacking and checking, of which nothing is known here.
   if (sent >= total) bar.set(0, null, t("upload.checking"));
-  else bar.set(sent, total, t("upload.sent", { sent: formatBytes(sent), total: formatBytes(total), share: formatShare(sent / total) }));
+  else
+    bar.set(
+      sent,
+      total,
+      t("upload.sent", { sent: formatBytes(sent), total: formatBytes(total), share: formatShare(sent / total) }),
+    );
 }

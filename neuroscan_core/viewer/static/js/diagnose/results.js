@@ -13,16 +13,39 @@ export function results(known) {
   const hasOwn = downloads.some(({ kind }) => kind === "SR");
   const files = [...reports.filter(({ kind }) => kind !== "html" && !(kind === "sr" && hasOwn)), ...downloads];
   const canOpen = known.num_slices > 0;
-  const images = el("a", { class: "button primary", href: `#/case/${encodeURIComponent(known.id)}` }, icon("open"), t("results.open"));
+  const images = el(
+    "a",
+    { class: "button primary", href: `#/case/${encodeURIComponent(known.id)}` },
+    icon("open"),
+    t("results.open"),
+  );
   if (!report && !files.length) return canOpen ? [el("p", {}, images)] : [];
-  return [el("section", { class: "card results", "aria-labelledby": "results" },
-    el("h2", { id: "results", text: t("results.title") }),
-    el("div", { class: "row" },
-      canOpen ? images : null,
-      report ? el("a", { class: "button", href: report.url, target: "_blank", rel: "noopener" }, icon("report"), t("results.report"), el("span", { class: "sr-only", text: t("results.new_tab") })) : null),
-    files.length ? el("div", {}, el("h3", { text: t("results.files") }), el("ul", { class: "row" }, files.map(file))) : null,
-    (known.segmentations ?? []).map(segmentation),
-    report ? preview(report.url) : null)];
+  return [
+    el(
+      "section",
+      { class: "card results", "aria-labelledby": "results" },
+      el("h2", { id: "results", text: t("results.title") }),
+      el(
+        "div",
+        { class: "row" },
+        canOpen ? images : null,
+        report
+          ? el(
+              "a",
+              { class: "button", href: report.url, target: "_blank", rel: "noopener" },
+              icon("report"),
+              t("results.report"),
+              el("span", { class: "sr-only", text: t("results.new_tab") }),
+            )
+          : null,
+      ),
+      files.length
+        ? el("div", {}, el("h3", { text: t("results.files") }), el("ul", { class: "row" }, files.map(file)))
+        : null,
+      (known.segmentations ?? []).map(segmentation),
+      report ? preview(report.url) : null,
+    ),
+  ];
 }
 
 // The report is a document of its own with a style of its own: in a frame that may do nothing but be read.
@@ -37,7 +60,11 @@ function preview(url) {
 }
 
 function file({ kind, name, url }) {
-  return el("li", {}, el("a", { class: "button small", href: url, download: true }, icon("download"), name || kindWord(kind)));
+  return el(
+    "li",
+    {},
+    el("a", { class: "button small", href: url, download: true }, icon("download"), name || kindWord(kind)),
+  );
 }
 
 function kindWord(kind) {
@@ -47,12 +74,18 @@ function kindWord(kind) {
 
 function segmentation(found) {
   const labels = found.labels ?? [];
-  const composites = (found.composites ?? []).map((composite) => ({ ...composite, name: composite.title ?? composite.name }));
+  const composites = (found.composites ?? []).map((composite) => ({
+    ...composite,
+    name: composite.title ?? composite.name,
+  }));
   // A composite of a single label is that label again.
   const regions = [...labels, ...composites.filter((composite) => !labels.some(({ name }) => name === composite.name))];
-  return el("div", {},
+  return el(
+    "div",
+    {},
     el("h3", { text: t("results.by", { model: found.model, version: found.version }) }),
-    facts(regions.map((region) => [region.name, figures(region)])));
+    facts(regions.map((region) => [region.name, figures(region)])),
+  );
 }
 
 function figures({ volume_ml: volume, long_mm: long, short_mm: short }) {

@@ -9,7 +9,10 @@ const KINDS = [
   ["nifti", /\.nii(\.gz)?$/i],
   ["zip", /\.zip$/i],
   ["picture", /\.(png|jpe?g)$/i],
-  ["other", /\.(pdf|docx?|xlsx?|pptx?|txt|rtf|html?|exe|dll|mp4|mov|avi|csv|json|xml|mat|mgz|nrrd|mha|rar|7z|tar|gz|bz2)$/i],
+  [
+    "other",
+    /\.(pdf|docx?|xlsx?|pptx?|txt|rtf|html?|exe|dll|mp4|mov|avi|csv|json|xml|mat|mgz|nrrd|mha|rar|7z|tar|gz|bz2)$/i,
+  ],
 ];
 
 /** @typedef {{file: File, path: string}} Chosen */
@@ -57,7 +60,11 @@ async function walk(entry) {
 export function summarise(chosen) {
   const kinds = new Map();
   for (const { path } of chosen) kinds.set(kindOf(path), (kinds.get(kindOf(path)) ?? 0) + 1);
-  return { n: chosen.length, bytes: chosen.reduce((sum, { file }) => sum + file.size, 0), kinds: [...kinds].sort((a, b) => b[1] - a[1]) };
+  return {
+    n: chosen.length,
+    bytes: chosen.reduce((sum, { file }) => sum + file.size, 0),
+    kinds: [...kinds].sort((a, b) => b[1] - a[1]),
+  };
 }
 
 /**
@@ -74,8 +81,12 @@ export function problemOf(chosen, limits) {
     return { text: t("upload.too_many", { n, limit: limits.upload_files }), detail: t("upload.too_many_remedy") };
   }
   if (limits.upload_bytes && bytes > limits.upload_bytes) {
-    return { text: t("upload.too_large", { size: formatBytes(bytes), limit: formatBytes(limits.upload_bytes) }), detail: t("upload.too_large_remedy") };
+    return {
+      text: t("upload.too_large", { size: formatBytes(bytes), limit: formatBytes(limits.upload_bytes) }),
+      detail: t("upload.too_large_remedy"),
+    };
   }
-  if (kinds.every(([kind]) => kind === "other")) return { text: t("upload.not_readable"), detail: t("upload.accepted") };
+  if (kinds.every(([kind]) => kind === "other"))
+    return { text: t("upload.not_readable"), detail: t("upload.accepted") };
   return null;
 }

@@ -21,10 +21,24 @@ export class SeriesCard {
     this._problem = el("div", { class: "card-problem" });
     this._answer = el("div", { class: "card-answer" });
     this._saidFacts = this._saidProblem = this._shownPicture = "";
-    this.root = el("li", {}, el("article", { class: "card series" }, this._picture,
-      el("div", { class: "series-body" },
-        el("div", { class: "series-head" }, el("h2", {}, this._title), this._badge, this._time),
-        el("div", { class: "bars" }, this._slices.root, this._masks.root), this._facts, this._problem, this._answer)));
+    this.root = el(
+      "li",
+      {},
+      el(
+        "article",
+        { class: "card series" },
+        this._picture,
+        el(
+          "div",
+          { class: "series-body" },
+          el("div", { class: "series-head" }, el("h2", {}, this._title), this._badge, this._time),
+          el("div", { class: "bars" }, this._slices.root, this._masks.root),
+          this._facts,
+          this._problem,
+          this._answer,
+        ),
+      ),
+    );
   }
 
   /** @param {Object} entry as GET /api/series has it */
@@ -33,7 +47,8 @@ export class SeriesCard {
     this.root.firstChild.className = `card series group-${groupOf(entry.state)}`;
     setText(this._title, entry.description || t("live.no_description"));
     const target = entry.case ? `#/case/${entry.case}` : null;
-    if (this._title.getAttribute("href") !== target) target ? this._title.setAttribute("href", target) : this._title.removeAttribute("href");
+    if (this._title.getAttribute("href") !== target)
+      target ? this._title.setAttribute("href", target) : this._title.removeAttribute("href");
     setBadge(this._badge, wordOf(entry.state), lookOf(entry.state));
     this._badge.title = meaningOf(entry.state);
     setText(this._time, entry.opened_at_s ? t("live.begun", { time: formatTime(entry.opened_at_s) }) : "");
@@ -49,7 +64,11 @@ export class SeriesCard {
     // Where nothing was taken, or is to be segmented, an empty bar would look like something that is missing.
     this._slices.root.hidden = isEnded && slices === 0;
     this._masks.root.hidden = isEnded && masks === 0;
-    this._slices.set(slices, total, total === null ? t("live.so_far", { n: slices }) : t("live.of", { n: slices, total }));
+    this._slices.set(
+      slices,
+      total,
+      total === null ? t("live.so_far", { n: slices }) : t("live.of", { n: slices, total }),
+    );
     this._masks.set(masks, total ?? Math.max(slices, 1), t("live.of", { n: masks, total: total ?? slices }));
   }
 
@@ -57,17 +76,30 @@ export class SeriesCard {
     const wanted = picture && shown ? `${picture}?n=${shown}` : "";
     if (wanted && wanted !== this._shownPicture) {
       const image = el("img", { alt: "", src: wanted });
-      image.decode().then(() => this._shownPicture === wanted && this._picture.replaceChildren(image), () => {});
+      image.decode().then(
+        () => this._shownPicture === wanted && this._picture.replaceChildren(image),
+        () => {},
+      );
     } else if (!wanted && !this._picture.hasChildNodes()) {
       this._picture.append(el("span"));
     }
-    if (!wanted) setText(this._picture.firstChild, groupOf(state) === "progress" ? t("live.no_mask_yet") : t("live.no_mask"));
+    if (!wanted)
+      setText(this._picture.firstChild, groupOf(state) === "progress" ? t("live.no_mask_yet") : t("live.no_mask"));
     this._picture.classList.toggle("small", !wanted && groupOf(state) !== "progress");
     this._shownPicture = wanted;
   }
 
   _updateFacts(entry) {
-    const said = JSON.stringify([entry.rule, entry.model, entry.median_latency_ms, entry.volume_ml, entry.finding, entry.version, entry.priority, entry.deliveries]);
+    const said = JSON.stringify([
+      entry.rule,
+      entry.model,
+      entry.median_latency_ms,
+      entry.volume_ml,
+      entry.finding,
+      entry.version,
+      entry.priority,
+      entry.deliveries,
+    ]);
     if (said === this._saidFacts) return;
     this._saidFacts = said;
     const pairs = [
@@ -93,12 +125,20 @@ export class SeriesCard {
     if (groupOf(entry.state) === "done") this._answer.replaceChildren();
     // What no rule wants is no fault; the reason is still what somebody who misses a mask looks for.
     if (!entry.reason && !isAttention && !entry.can_retry) return this._problem.replaceChildren();
-    if (!isAttention && !entry.can_retry) return this._problem.replaceChildren(el("p", { class: "hint", text: entry.reason }));
-    const retry = el("button", { class: "button", "aria-label": t("live.retry_named", { name: entry.description || t("live.no_description") }) }, icon("retry"), t("live.retry"));
+    if (!isAttention && !entry.can_retry)
+      return this._problem.replaceChildren(el("p", { class: "hint", text: entry.reason }));
+    const retry = el(
+      "button",
+      { class: "button", "aria-label": t("live.retry_named", { name: entry.description || t("live.no_description") }) },
+      icon("retry"),
+      t("live.retry"),
+    );
     retry.addEventListener("click", () => this._retry(entry.case, retry));
     const text = entry.reason || meaningOf(entry.state);
     const kind = entry.state === "rejected" ? "warn" : "bad";
-    this._problem.replaceChildren(message(kind, text, { detail: entry.remedy, action: entry.can_retry ? retry : null }));
+    this._problem.replaceChildren(
+      message(kind, text, { detail: entry.remedy, action: entry.can_retry ? retry : null }),
+    );
   }
 
   async _retry(id, button) {

@@ -11,12 +11,22 @@ export function emptyState() {
   const receiver = node?.ae_title
     ? [
         el("p", { text: t("live.empty_how") }),
-        facts([[t("live.ae_title"), el("code", { text: node.ae_title })], [t("live.host"), el("code", { text: node.host || location.hostname })], [t("live.port"), el("code", { text: String(node.port) })]]),
+        facts([
+          [t("live.ae_title"), el("code", { text: node.ae_title })],
+          [t("live.host"), el("code", { text: node.host || location.hostname })],
+          [t("live.port"), el("code", { text: String(node.port) })],
+        ]),
       ]
     : [el("p", { text: t("live.empty_how_config") })];
-  const command = node?.port ? `neuroscan send FOLDER ${node.host || location.hostname} ${node.port} --called-ae ${node.ae_title}` : "neuroscan send FOLDER HOST PORT";
-  return el("section", { class: "empty" },
-    el("h2", { text: t("live.empty_title") }), receiver,
+  const command = node?.port
+    ? `neuroscan send FOLDER ${node.host || location.hostname} ${node.port} --called-ae ${node.ae_title}`
+    : "neuroscan send FOLDER HOST PORT";
+  return el(
+    "section",
+    { class: "empty" },
+    el("h2", { text: t("live.empty_title") }),
+    receiver,
     el("p", {}, t("live.empty_command"), " ", el("code", { text: command })),
-    el("p", {}, t("live.empty_study"), " ", el("a", { href: "#/diagnose", text: t("live.empty_diagnose") })));
+    el("p", {}, t("live.empty_study"), " ", el("a", { href: "#/diagnose", text: t("live.empty_diagnose") })),
+  );
 }

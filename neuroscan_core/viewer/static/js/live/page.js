@@ -23,8 +23,15 @@ export async function openLive(container, _, context) {
   const cards = new Keyed(() => new SeriesCard());
   const nothing = el("p", { class: "hint", hidden: true });
   let empty = null;
-  container.append(el("div", { class: "page" },
-    el("div", { class: "page-head" }, el("h1", { text: t("live.title") }), filters.root), nothing, list));
+  container.append(
+    el(
+      "div",
+      { class: "page" },
+      el("div", { class: "page-head" }, el("h1", { text: t("live.title") }), filters.root),
+      nothing,
+      list,
+    ),
+  );
 
   function draw() {
     const { entries, filter } = state;
@@ -33,7 +40,10 @@ export async function openLive(container, _, context) {
     // Every card is kept up to date, also those that the filter hides: they lose neither focus nor answers.
     const all = cards.of(entries.map((entry) => entry.series));
     all.forEach((card, place) => card.update(entries[place]));
-    placeChildren(list, shown.map((entry) => all[entries.indexOf(entry)].root));
+    placeChildren(
+      list,
+      shown.map((entry) => all[entries.indexOf(entry)].root),
+    );
     filters.root.hidden = entries.length === 0;
     nothing.hidden = shown.length > 0 || entries.length === 0;
     setText(nothing, nothing.hidden ? "" : t("live.none_of_these"));
@@ -68,12 +78,20 @@ function filterBar(onChange) {
   const buttons = FILTERS.map((filter) => {
     const count = el("span", { class: "count" });
     counts.set(filter, count);
-    return el("button", {
-      class: "button quiet", "aria-pressed": String(filter === "all"), onClick: (event) => {
-        for (const button of buttons) button.setAttribute("aria-pressed", String(button === event.currentTarget));
-        onChange(filter);
+    return el(
+      "button",
+      {
+        class: "button quiet",
+        "aria-pressed": String(filter === "all"),
+        onClick: (event) => {
+          for (const button of buttons) button.setAttribute("aria-pressed", String(button === event.currentTarget));
+          onChange(filter);
+        },
       },
-    }, t(`live.filter.${filter}`), " ", count);
+      t(`live.filter.${filter}`),
+      " ",
+      count,
+    );
   });
   return {
     root: el("div", { class: "filters", role: "group", "aria-label": t("live.filters") }, buttons),
@@ -95,7 +113,8 @@ function sayChanges(first) {
     for (const { series, state, description } of entries) {
       const name = description || t("live.no_description");
       if (!before.has(series)) waiting.push(t("live.said_new", { name }));
-      else if (before.get(series) !== state && groupOf(state) !== "progress") waiting.push(t("live.said_state", { name, state: wordOf(state) }));
+      else if (before.get(series) !== state && groupOf(state) !== "progress")
+        waiting.push(t("live.said_state", { name, state: wordOf(state) }));
     }
     before = new Map(entries.map((entry) => [entry.series, entry.state]));
     if (!waiting.length || timer) return;

@@ -3,9 +3,20 @@
 import { hasText, t } from "../i18n.js";
 
 const LOOKS = {
-  receiving: "active", complete: "active", segmenting: "active", segmented: "active", delivering: "active",
-  delivered: "good", committed: "good", purged: "good", waiting: "idle", ignored: "idle", collected: "idle",
-  rejected: "warn", failed: "bad", "dead-letter": "bad",
+  receiving: "active",
+  complete: "active",
+  segmenting: "active",
+  segmented: "active",
+  delivering: "active",
+  delivered: "good",
+  committed: "good",
+  purged: "good",
+  waiting: "idle",
+  ignored: "idle",
+  collected: "idle",
+  rejected: "warn",
+  failed: "bad",
+  "dead-letter": "bad",
 };
 
 /** What the badge of a state looks like. */
