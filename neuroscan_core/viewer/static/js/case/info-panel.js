@@ -30,8 +30,8 @@ export class InfoPanel {
     const identity = meta.identity;
     setText(this.identity, identity
       ? [identity.name, identity.id, identity.birth_date, identity.sex, identity.study_date].filter(Boolean).join(" · ")
-      : meta.identity_note || t("case.identity_hidden"));
-    this.identity.classList.toggle("shown", Boolean(identity));
+      : meta.identity_note ?? "");
+    this.identity.hidden = this.identity.textContent === ""; // that it is hidden, the top of the page says
     const key = JSON.stringify([meta.modality, meta.description, meta.rows, meta.columns, meta.spacing_mm, meta.slice_spacing_mm, meta.num_slices, stack.count, meta.plane]);
     if (key === this._key) {
       return;

@@ -1,14 +1,19 @@
 /** Surfaces in three dimensions: what is labelled, inside a head that is half transparent. Drawn only when it changes. */
 
 import {
-  AmbientLight, Box3, BufferAttribute, BufferGeometry, CanvasTexture, Color, DirectionalLight, DoubleSide, Mesh, MeshLambertMaterial,
+  AmbientLight, Box3, BufferAttribute, BufferGeometry, CanvasTexture, Color, DirectionalLight, FrontSide, Mesh, MeshLambertMaterial,
   PerspectiveCamera, Scene, Sphere, SphereGeometry, Sprite, SpriteMaterial, Vector3, WebGLRenderer,
 } from "../../vendor/three/three.module.min.js";
 import { directionOf, Orbit } from "./orbit.js";
 
 const FIELD_OF_VIEW = 32;
-const HEAD_COLOUR = "#c9b8a8";
-const HEAD_OPACITY = 0.22;
+const HEAD_COLOUR = "#d8c8b8";
+// How much of the head covers what lies behind: little where one looks straight at it, more along its rim.
+const HEAD_SHADING = `
+  float rim = 1.0 - abs(dot(normalize(vNormal), normalize(vViewPosition)));
+  diffuseColor.a = mix(0.12, 0.85, rim * rim);
+  outgoingLight *= mix(0.55, 1.25, rim);
+#include <opaque_fragment>`;
 const OUTERMOST_OPACITY = 0.45;
 const LETTER_PX = 24;
 const AWAY_OPACITY = 0.2; // of the letter of a side that looks away
@@ -73,8 +78,7 @@ export class SurfaceScene {
     });
     this._letLookInside();
     if (head.length > 0) {
-      const material = new MeshLambertMaterial({ color: HEAD_COLOUR, transparent: true, opacity: HEAD_OPACITY, depthWrite: false, side: DoubleSide });
-      this.head = meshOf(head[0], material);
+      this.head = meshOf(head[0], headMaterial());
       this.head.renderOrder = 2;
       this.scene.add(this.head);
     }
@@ -178,6 +182,14 @@ function meshOf(part, material) {
   geometry.computeBoundingBox();
   geometry.computeBoundingSphere();
   return new Mesh(geometry, material);
+}
+
+function headMaterial() {
+  const material = new MeshLambertMaterial({ color: HEAD_COLOUR, transparent: true, depthWrite: false, side: FrontSide });
+  material.onBeforeCompile = (shader) => {
+    shader.fragmentShader = shader.fragmentShader.replace("#include <opaque_fragment>", HEAD_SHADING);
+  };
+  return material;
 }
 
 /** A letter that always faces the camera. @param {string} letter */
