@@ -162,11 +162,15 @@ class FolderCase(Case):
 
     def download(self, kind: str, segmentation_id: str | None = None, slice_number: int | None = None) -> Download:
         """See `Case`."""
-        for one in self._folder.case().get("downloads", []):
-            if one["kind"] == kind and segmentation_id in (None, one.get("segmentation") or None):
-                path = self._folder.file(one["file"])
-                media_type = _MEDIA_TYPES.get(path.suffix, "application/octet-stream")
-                return Download(f"neuroscan-{self._id}-{path.name}", media_type, path.read_bytes())
+        listed = [one for one in self._folder.case().get("downloads", []) if one["kind"] == kind]
+        # A file of one segmentation goes with that; a file of the whole case with any.
+        fitting = [
+            one for one in listed if not segmentation_id or one.get("segmentation") in (segmentation_id, None, "")
+        ]
+        if fitting:
+            path = self._folder.file(max(fitting, key=lambda one: one.get("segmentation") == segmentation_id)["file"])
+            media_type = _MEDIA_TYPES.get(path.suffix, "application/octet-stream")
+            return Download(f"neuroscan-{self._id}-{path.name}", media_type, path.read_bytes())
         facts = self._folder.volume_facts()
         if facts is None:
             raise CaseNotFound("There are no images (yet).")

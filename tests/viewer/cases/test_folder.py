@@ -145,6 +145,21 @@ def test_files_that_the_worker_names_are_given_before_those_that_are_made(folder
     assert {one["kind"] for one in case.meta()["downloads"]} == {"SEG", "NIfTI", "volume", "PNG"}
 
 
+def test_file_of_one_segmentation_goes_with_it_and_a_file_of_the_case_with_any(folder: CaseFolder) -> None:
+    downloads = []
+    for name, segmentation in (("one", "tiny"), ("two", "other"), ("three", "")):
+        (folder.path / f"{name}.dcm").write_bytes(name.encode())
+        kind = "SR" if not segmentation else "SEG"
+        downloads.append({"kind": kind, "name": name, "file": f"{name}.dcm", "segmentation": segmentation})
+    folder.write_case(title="", state="done", downloads=downloads)
+    case = FolderCase(ID, folder)
+    assert case.download("SEG", "tiny").content == b"one" and case.download("SEG", "other").content == b"two"
+    assert case.download("SEG").content == b"one"
+    assert case.download("SR", "tiny").content == case.download("SR").content == b"three"
+    with pytest.raises(CaseNotFound):
+        case.download("SEG", "c1")
+
+
 def test_further_segmentation_is_kept_under_a_name_of_its_own(folder: CaseFolder) -> None:
     case = FolderCase(ID, folder)
     names = [case.announce("tiny", "1.0"), case.announce("tiny", "1.0")]
