@@ -35,7 +35,7 @@ def read_dicom(files: Sequence[Path], config: NodeConfig) -> Gathered:
     """
     series, num_unreadable = _read(files, config)
     sources = {one.series_instance_uid: _source(one) for one in series}
-    notes = [f"{num_unreadable} files were left out: they cannot be read as DICOM."] if num_unreadable else []
+    notes = [f"Left out, not readable as DICOM: {num_unreadable}."] if num_unreadable else []
     for study_instance_uid, members in studies_of(series).items():
         try:
             found = gather(study_instance_uid, members, SEQUENCES, _study_config(config))

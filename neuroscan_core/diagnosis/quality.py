@@ -28,6 +28,7 @@ MAX_LOOKED_AT = 24  # slices, evenly spread over the middle half
 RAYLEIGH_SPREAD = 0.5895  # median less 15.87th percentile of a Rayleigh distribution with sigma 1
 MIN_AIR_SHARE = 0.02  # of the field of view, for noise and ghosts to be measured in it
 AIR_MARGIN_MM = 8.0
+TOUCHING_SHARE = 0.05  # of a face of the field of view; scalp at the crown covers less
 _SECOND_DIFFERENCE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 
 
@@ -190,7 +191,7 @@ def _extent(
         where = np.flatnonzero(shares > 0.0)
         lengths.append(float(where[-1] - where[0] + 1) * n * mm)
         for end, name in zip((0, -1), names[axis], strict=True):
-            if name and shares[end] > 0.01:
+            if name and shares[end] > TOUCHING_SHARE:
                 touches.append(name)
     return (lengths[0], lengths[1], lengths[2]), tuple(touches)
 

@@ -29,7 +29,8 @@ class Critic:
         """See `Agent`."""
         reading = case.reading
         if reading is None:
-            verdict = Verdict(NOT_USABLE, (Check("images", STOP, "No image could be read."),))
+            why = next((" ".join(record.notes) for record in case.records if record.name == "reader"), "")
+            verdict = Verdict(NOT_USABLE, (Check("images", STOP, f"No image can be used. {why}".strip()),))
             return _finding(case, verdict)
         checks = [*_of_images(reading), *_of_chain(case)]
         progress(1, 2)

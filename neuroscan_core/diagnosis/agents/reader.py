@@ -44,6 +44,8 @@ class ReaderAgent:
         gathered = self._gather(case.source)
         progress(1, 3)
         source = shown_source(gathered)
+        if source.rejection is not None:
+            return _unusable(case, gathered, source, source.rejection)
         study = _study_volume(gathered.study, gathered.reference)
         volume = source.require_volume()
         volume = finite(volume)
@@ -63,10 +65,12 @@ class ReaderAgent:
 def shown_source(gathered: Gathered) -> Source:
     """The series on whose grid everything is done.
 
+    Where none can be used, the one that would have been preferred.
+
     Raises
     ------
     SeriesRejection
-        None can be used; with the reason of the one that would have been preferred.
+        There is none.
     """
     if gathered.study:
         return gathered.study[gathered.reference]
@@ -79,9 +83,18 @@ def shown_source(gathered: Gathered) -> Source:
         raise SeriesRejection(
             RejectionCode.UNDECODABLE, "There is no series that can be read.", remedy="Give a whole series."
         )
-    best = min(gathered.sources, key=order)
-    best.require_volume()
-    return best
+    return min(gathered.sources, key=order)
+
+
+def _unusable(case: CaseFile, gathered: Gathered, source: Source, rejection: SeriesRejection) -> Finding:
+    """What can be said of images that cannot be looked at: what they are, and why not."""
+    return Finding(
+        case.adding(gathered=gathered),
+        (("found", _found(gathered)),),
+        (*_what(source, None), ("can be used", "no")),
+        _sureness(source),
+        [str(rejection), *_notes(gathered, source, "")],
+    )
 
 
 def finite(volume: Volume) -> Volume:

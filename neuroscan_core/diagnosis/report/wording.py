@@ -26,7 +26,7 @@ def paragraphs(content: Content) -> list[tuple[str, str]]:
 
 def _images(series: Content | None) -> str:
     if series is None:
-        return "No image could be read."
+        return "No image can be used."
     if series["sequences_of_study"]:
         what = f"a study of {', '.join(series['sequences_of_study'])} on the grid of {series['sequence']}"
     else:
