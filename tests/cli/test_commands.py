@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dicom_gateway.phantom_series import write_phantom_series
 from neuroscan_core.phantom import HeadPhantom, Weighting
+from neuroscan_core.viewer.security.credentials import PasswordHash
 
 
 def neuroscan(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -41,7 +43,7 @@ def test_help_imports_no_heavy_library() -> None:
     [
         ("up",), ("gateway",), ("segmenter",), ("viewer",), ("segment",), ("send",), ("archive",), ("status",),
         ("phantom",), ("doctor",), ("models",), ("results",), ("retry",), ("rules", "test"), ("config", "check"),
-        ("config", "reference"), ("config", "example"), ("keys",), ("demo",),
+        ("config", "reference"), ("config", "example"), ("keys",), ("demo",), ("viewer-password",),
     ],
 )  # fmt: skip
 def test_every_command_has_help_that_hides_what_is_for_tests(command: tuple[str, ...], tmp_path: Path) -> None:
@@ -96,6 +98,16 @@ def test_keys_are_made_once(tmp_path: Path) -> None:
     assert neuroscan("keys", "keys", cwd=tmp_path).returncode == 0
     assert (tmp_path / "keys" / "private").stat().st_mode & 0o077 == 0
     assert "there already" in neuroscan("keys", "keys", cwd=tmp_path).stdout
+
+
+def test_viewer_password_prints_a_hash_for_the_configuration_and_no_password(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "neuroscan_core.cli", "viewer-password"]
+    told = subprocess.run(command, input="four words are enough\n", capture_output=True, text=True, cwd=tmp_path)
+    assert told.returncode == 0 and "four words" not in told.stdout + told.stderr
+    hashed = yaml.safe_load(f"password_hash: {told.stdout}")["password_hash"]
+    assert PasswordHash.parse(hashed).matches("four words are enough")
+    short = subprocess.run(command, input="short\n", capture_output=True, text=True, cwd=tmp_path)
+    assert short.returncode == 1 and "What to do" in short.stderr
 
 
 def test_status_of_a_node_that_does_not_run_is_not_ready(tmp_path: Path) -> None:

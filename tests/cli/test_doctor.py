@@ -12,6 +12,7 @@ from neuroscan_core.doctor import (
     check_folder,
     check_free_space,
     check_models,
+    check_page,
     check_port,
     examine,
 )
@@ -73,6 +74,24 @@ def test_only_models_in_use_are_executed() -> None:
     })  # fmt: skip
     [used] = [one for one in check_models(config) if "hash and reference agree" in one.message]
     assert used.message.startswith("unet-tiny")
+
+
+def test_page_that_others_could_see_without_a_login_is_a_failure() -> None:
+    config = parse_config({"viewer": {"host": "0.0.0.0"}})
+    [finding] = examine([lambda: check_page(config.viewer)])
+    assert finding.is_failure and "viewer.auth" in finding.message
+
+
+def test_page_with_a_login_over_plain_http_is_a_warning_and_no_token_is_made(tmp_path: Path) -> None:
+    auth = {"token_file": str(tmp_path / "token")}
+    config = parse_config({"viewer": {"host": "0.0.0.0", "auth": auth}})
+    [finding] = check_page(config.viewer)
+    assert finding.severity is Severity.WARNING and "viewer.tls" in finding.remedy
+    assert not (tmp_path / "token").exists(), "it belongs to whoever runs the node"
+    [finding] = check_page(parse_config({"viewer": {"auth": auth, "behind_tls_proxy": True}}).viewer)
+    assert finding.severity is Severity.GOOD
+    [finding] = check_page(parse_config({}).viewer)
+    assert finding.severity is Severity.GOOD
 
 
 def test_error_of_a_check_becomes_a_finding_with_its_remedy() -> None:

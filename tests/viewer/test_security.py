@@ -222,6 +222,18 @@ def test_open_streams_end_with_their_session() -> None:
         assert not any(line.startswith(": still here") for line in rest), "it ends before the next sign of life"
 
 
+@pytest.mark.parametrize(
+    "host", ["x/health/live?", "x/health/#", "localhost/static/x?", "a@b/metrics?", "x/?", "localhost/api/session#"]
+)
+def test_a_host_header_cannot_make_a_closed_address_look_open(host: str) -> None:
+    with page(host="0.0.0.0", auth={"password_hash": HASH}) as client:
+        with socket.create_connection(("127.0.0.1", client.base_url.port or 0), timeout=PATIENCE_S) as raw:
+            raw.sendall(f"GET /api/series HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: raw.recv(4096), b""))
+        assert answer.split()[1] in (b"400", b"401"), answer[:200]
+        assert not answer.endswith(b"[]")
+
+
 # ----------------------------------------------------------------------------------------------------- forged requests
 
 

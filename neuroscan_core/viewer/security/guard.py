@@ -128,7 +128,7 @@ class Guard:
         ------
         WebProblem
         """
-        path = request.url.path
+        path = _path_of(request)
         if path.startswith("/health/") or path == "/metrics":
             return None  # probes ask by address; there is nothing to read
         self._check_host(request)
@@ -149,7 +149,7 @@ class Guard:
 
     def note(self, request: Request, status: int, session: Session | None) -> None:
         """Audit what a request did to a case."""
-        path, mark, address = request.url.path, session.mark if session else "", self.address_of(request)
+        path, mark, address = _path_of(request), session.mark if session else "", self.address_of(request)
         for method, pattern, action in _AUDITED:
             found = pattern.fullmatch(path)
             if request.method == method and found is not None:
@@ -259,7 +259,7 @@ class GuardMiddleware:
         try:
             session = self._guard.admit(request)
             scope["neuroscan.session"] = session
-            limited = _limited(receive, request.headers, self._guard.limit_of(request.url.path))
+            limited = _limited(receive, request.headers, self._guard.limit_of(_path_of(request)))
             await self._app(scope, limited, send_protected)
         except NeuroScanError as error:
             if status:
@@ -273,6 +273,12 @@ class GuardMiddleware:
         finally:
             if status:
                 self._guard.note(request, status, session)
+
+
+def _path_of(request: Request) -> str:
+    """The path that routes are chosen by; the URL is made of the ``Host`` header too, and anybody can write that."""
+    path: str = request.scope["path"]
+    return path
 
 
 def _limited(receive: Receive, headers: Mapping[str, str], limit: int) -> Receive:
