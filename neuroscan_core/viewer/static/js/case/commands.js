@@ -63,7 +63,7 @@ export function commandsOf(view) {
       state.changed("overlay");
     },
     showSegmentation: (/** @type {string} */ sid) => state.set(state.first ? { second: sid, compare: "side", showProbability: false } : { first: sid }),
-    savePicture: () => savePicture(view.stage.visibleViews()),
+    savePicture: () => savePicture(view.stage.visiblePictures(), feed.caseId),
     help: () => view.help(),
     toggleSide: () => view.root.classList.toggle("case-side-open"),
   };

@@ -7,13 +7,17 @@ const NOTE_HEIGHT = 22;
 
 /**
  * Save the shown planes, as they lie on the page, as one picture.
- * @param {import("./viewport.js").Viewport[]} views
+ * @param {{canvas: HTMLCanvasElement, snapshot: () => HTMLCanvasElement}[]} views
+ * @param {string} caseId
  */
-export async function savePicture(views) {
+export async function savePicture(views, caseId) {
+  if (views.length === 0) {
+    return;
+  }
   const boxes = views.map((view) => ({ view, box: view.canvas.getBoundingClientRect() })).filter(({ box }) => box.width > 0);
   const left = Math.min(...boxes.map(({ box }) => box.left));
   const top = Math.min(...boxes.map(({ box }) => box.top));
-  const ratio = views[0].size.ratio;
+  const ratio = Math.min(window.devicePixelRatio || 1, 3);
   const canvas = document.createElement("canvas");
   canvas.width = Math.round((Math.max(...boxes.map(({ box }) => box.right)) - left + 2 * GAP) * ratio);
   canvas.height = Math.round((Math.max(...boxes.map(({ box }) => box.bottom)) - top + 2 * GAP + NOTE_HEIGHT) * ratio);
@@ -21,13 +25,13 @@ export async function savePicture(views) {
   context.fillStyle = "#000000";
   context.fillRect(0, 0, canvas.width, canvas.height);
   for (const { view, box } of boxes) {
-    context.drawImage(view.snapshot(), (box.left - left + GAP) * ratio, (box.top - top + GAP) * ratio);
+    context.drawImage(view.snapshot(), (box.left - left + GAP) * ratio, (box.top - top + GAP) * ratio, box.width * ratio, box.height * ratio);
   }
   context.fillStyle = "#d8e0e8";
   context.font = `${12 * ratio}px system-ui, sans-serif`;
   context.fillText(t("case.picture_note"), GAP * ratio, canvas.height - 7 * ratio);
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  saveFile({ name: `neuroscan-${views[0].state.feed.caseId.slice(0, 9)}.png`, blob: /** @type {Blob} */ (blob) });
+  saveFile({ name: `neuroscan-${caseId.slice(0, 9)}.png`, blob: /** @type {Blob} */ (blob) });
 }
 
 /** Give a file to the browser to keep. @param {{name: string, blob: Blob}} file */

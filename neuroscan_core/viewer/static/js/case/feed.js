@@ -36,6 +36,7 @@ export class CaseFeed extends EventTarget {
     this._wantedLayers = new Set();
     this._asked = new Set();
     this._running = 0;
+    this._isPaused = false;
     this._abort = new AbortController();
     this._timers = new Set();
     this._events = null;
@@ -179,6 +180,7 @@ export class CaseFeed extends EventTarget {
       this.stackVersion += 1;
     }
     this.dispatchEvent(new CustomEvent("meta"));
+    this._isPaused = false;
     this._pump();
     this._updateLayers();
   }
@@ -195,14 +197,14 @@ export class CaseFeed extends EventTarget {
 
   _pump() {
     // Until there is a first picture nothing else may be in its way.
-    while (!this.isClosed && this.meta && this._running < (this.numLoaded === 0 ? 1 : NUM_PARALLEL)) {
+    while (!this.isClosed && !this._isPaused && this.meta && this._running < (this.numLoaded === 0 ? 1 : NUM_PARALLEL)) {
       const range = this._nextRange();
       if (!range) {
         return;
       }
       this._running += 1;
       this._loadSlices(...range)
-        .catch((reason) => this._fail(reason, () => this._pump()))
+        .catch((reason) => this._pause(reason))
         .finally(() => {
           this._running -= 1;
           this._pump();
@@ -244,7 +246,8 @@ export class CaseFeed extends EventTarget {
         return;
       }
       if (loaded.length === 0) {
-        throw new RangeError("The server has none of the slices that it announced.");
+        this._pause(null); // announced, but being fetched by the server itself
+        return;
       }
       loaded.forEach((voxels, n) => {
         this.numLoaded += this.slices[from + n] ? 0 : 1;
@@ -255,6 +258,20 @@ export class CaseFeed extends EventTarget {
       this.dispatchEvent(new CustomEvent("slices", { detail: range.slice(0, loaded.length) }));
     } finally {
       range.forEach((n) => this._asked.delete(n));
+    }
+  }
+
+  /** Wait before slices are asked for again. @param {any} reason null where nothing is wrong */
+  _pause(reason) {
+    this._isPaused = true;
+    const goOn = () => {
+      this._isPaused = false;
+      this._pump();
+    };
+    if (reason) {
+      this._fail(reason, goOn);
+    } else {
+      this._later(goOn, AGAIN_MS);
     }
   }
 

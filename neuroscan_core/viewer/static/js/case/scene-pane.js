@@ -73,6 +73,21 @@ export class ScenePane {
     this._style();
   }
 
+  /** Whether there is a picture to be seen. */
+  get isShown() {
+    return this.scene !== null && this.veil.hidden && this.canvas.getClientRects().length > 0;
+  }
+
+  /** What is seen, on a canvas of its own. */
+  snapshot() {
+    const canvas = document.createElement("canvas");
+    canvas.width = this.canvas.width;
+    canvas.height = this.canvas.height;
+    this.scene?.drawNow(); // WebGL forgets its picture once it was shown
+    canvas.getContext("2d")?.drawImage(this.canvas, 0, 0);
+    return canvas;
+  }
+
   /** Follow the crosshair when it rests. */
   cursorMoved() {
     if (this.scene) {

@@ -125,9 +125,13 @@ export class SurfaceScene {
   draw() {
     this._frame ||= requestAnimationFrame(() => {
       this._frame = 0;
-      this._place();
-      this.renderer.render(this.scene, this.camera);
+      this.drawNow();
     });
+  }
+
+  drawNow() {
+    this._place();
+    this.renderer.render(this.scene, this.camera);
   }
 
   _place() {

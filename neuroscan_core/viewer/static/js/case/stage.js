@@ -42,6 +42,11 @@ export class Stage {
     return [...Object.values(this.views), ...Object.values(this.others)].filter((view) => view.canvas.getClientRects().length > 0);
   }
 
+  /** Everything that a picture of the page has. @returns {{canvas: HTMLCanvasElement, snapshot: () => HTMLCanvasElement}[]} */
+  visiblePictures() {
+    return [...this.visibleViews(), ...(this.solid.isShown ? [this.solid] : [])];
+  }
+
   /** Show and size what the layout says. */
   arrange() {
     const { state } = this;

@@ -170,6 +170,10 @@ class CaseView {
     const { state } = this;
     this._follow();
     state.changed("slices");
+    if (this._failure) {
+      this._failure = null;
+      state.changed("failure");
+    }
     if (arrivals.length > 0 && performance.getEntriesByName("neuroscan:first-picture").length === 0) {
       this._draw(new Set(["slices", "cursor", "grid"]));
       performance.mark("neuroscan:first-picture");
@@ -251,11 +255,12 @@ class CaseView {
   }
 
   _drawPictures(changes) {
+    const { state } = this;
     if (["meta", "grid", "layout", "mainPlane", "compare", "second"].some((name) => changes.has(name))) {
       this.stage.arrange();
     }
     this.stage.draw();
-    this.readout.update(changes.has("cursor"));
+    this.readout.update(changes.has("cursor") && state.isTouched && !state.follow);
     if (changes.has("cursor")) {
       this.stage.solid.cursorMoved();
     }
