@@ -172,7 +172,7 @@ def test_a_distance_is_measured_in_millimetres(case: OpenCase) -> None:
     page = case.page
     case.press("m")
     case.drag(NATIVE, (90, 100, 0), (150, 180, 0))
-    listed = page.locator("aside strong")
+    listed = page.locator("#case-side strong")
     expect(listed).to_have_count(1)
     # Ends lie where the pointer was to half a pixel of the screen.
     assert float(listed.inner_text().removesuffix(" mm")) == pytest.approx(100.0, abs=1.5)
@@ -200,7 +200,7 @@ def test_the_picture_in_three_dimensions_shows_head_and_tumour(case: OpenCase) -
 def test_the_table_of_regions_says_the_volume_and_extent_of_the_delivered_seg(case: OpenCase, site: Site) -> None:
     mask_kji = archived_mask(site)
     volume_ml = mask_kji.sum() * case.spacing_mm.prod() / 1000
-    row = case.page.locator("aside table tbody tr").first
+    row = case.page.locator("#case-side table tbody tr").first
     cells = [cell.strip() for cell in row.locator("th, td").all_inner_texts()]
     assert cells[0] == "whole tumour"
     assert cells[1] == f"{volume_ml:.1f} ml"
@@ -288,7 +288,7 @@ def test_the_view_grows_while_the_series_arrives(tab: Tab, site: Site, write_ser
         scanner.send(series.paths[8:16])
         expect(page.get_by_text(re.compile("Axial 1[56] / 16$"))).to_be_visible()
         expect(page.get_by_label("Segmentation", exact=True)).to_contain_text("growing")
-        expect(page.locator("aside")).to_contain_text(re.compile(r"1[456] masks"))
+        expect(page.locator("#case-side")).to_contain_text(re.compile(r"1[456] masks"))
         tab.picture("case-growing")
         case.press("PageUp")  # whoever scrolls is not taken to the newest any more
         scanner.send(series.paths[16:])
