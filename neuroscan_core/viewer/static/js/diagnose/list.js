@@ -19,8 +19,7 @@ export class CaseList {
   /** Read the cases and show them. */
   async load() {
     try {
-      const cases = await getJson("api/cases");
-      this._body.replaceChildren(cases.length ? this._table(cases) : el("p", { class: "hint", text: t("cases.none") }));
+      this.show(await getJson("api/cases"));
     } catch (reason) {
       const again = el(
         "button",
@@ -30,6 +29,11 @@ export class CaseList {
       );
       this._body.replaceChildren(errorMessage(reason, again));
     }
+  }
+
+  /** @param {Object[]} cases as GET /api/cases has them */
+  show(cases) {
+    this._body.replaceChildren(cases.length ? this._table(cases) : el("p", { class: "hint", text: t("cases.none") }));
   }
 
   _table(cases) {

@@ -19,9 +19,9 @@ export async function openDiagnose(container, id, context) {
 async function openNew(container, context) {
   context.setTitle(t("diagnose.title"));
   setBanner("upload", null);
-  const offered = await offeredModels();
-  if (!offered) return showUnavailable(container);
-  const models = modelChoice(offered);
+  const known = await knownCases();
+  if (!known) return showUnavailable(container);
+  const models = modelChoice(await getJson("api/models"));
   const list = new CaseList();
   let chosen = [];
   let sending = null;
@@ -87,7 +87,7 @@ async function openNew(container, context) {
       list.root,
     ),
   );
-  await list.load();
+  list.show(known);
   const keep = (event) => sending && event.preventDefault();
   window.addEventListener("beforeunload", keep);
   return {
@@ -101,9 +101,9 @@ async function openNew(container, context) {
 }
 
 // A node whose configuration takes no studies has no such route.
-async function offeredModels() {
+async function knownCases() {
   try {
-    return await getJson("api/models");
+    return await getJson("api/cases");
   } catch (reason) {
     if (reason.status === 404) return null;
     throw reason;
