@@ -153,10 +153,11 @@ class DiagnosisQueue:
         timer.start()
         last: dict[str, Any] = {}
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                last = _message(line) or last
-            status = process.wait()
+            with process:  # closes its output and waits
+                assert process.stdout is not None
+                for line in process.stdout:
+                    last = _message(line) or last
+            status = process.returncode
         finally:
             timer.cancel()
             with self._changed:

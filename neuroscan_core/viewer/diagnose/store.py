@@ -186,6 +186,7 @@ class DiagnosisStore:
             reason=reason,
             remedy=remedy,
             warnings=case.get("warnings", []),
+            verdict=case.get("verdict", ""),
             downloads=case.get("downloads", []),
             reports=case.get("reports", []),
         )
