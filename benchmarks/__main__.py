@@ -82,15 +82,24 @@ def parts(num_series: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
         return module.measure()
 
+    def viewer() -> dict[str, Any]:
+        from benchmarks import viewer as module
+
+        return module.measure()
+
     def ros_bus() -> dict[str, Any]:
         from benchmarks import ros_bus as module
 
         return module.measure()
 
+    from benchmarks.viewer import available
+
     under_ros = {"ros_bus": ros_bus} if importlib.util.find_spec("rclpy") else {}
+    in_browser = {"viewer": viewer} if available() else {}
     return {
         "ingest": ingest, "segmentation": segmentation, "bus": bus, "results": results, "end_to_end": end_to_end,
-        "studies": studies, "training_data": training_data, **under_ros,
+        "studies": studies, "training_data": training_data, **in_browser,
+        **under_ros,
     }  # fmt: skip
 
 
