@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from neuroscan_core.diagnosis.location import Location
-from neuroscan_core.diagnosis.quality import Quality
 from neuroscan_core.domain.errors import SeriesRejection
 from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation, Triage
 from neuroscan_core.domain.study import StudyVolume
 from neuroscan_core.domain.volume import Volume
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the viewer names cases without what measures them: SciPy and OpenCV stay out of its memory
     from neuroscan_core.diagnosis.agent import AgentRecord
+    from neuroscan_core.diagnosis.location import Location
+    from neuroscan_core.diagnosis.quality import Quality
 
 
 class InputKind(str, Enum):

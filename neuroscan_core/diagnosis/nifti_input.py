@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from neuroscan_core.diagnosis.case import Gathered, InputKind, Source
 from neuroscan_core.domain.errors import NeuroScanError, RejectionCode, SeriesRejection
@@ -58,10 +59,10 @@ def _check_size(path: Path) -> None:
     import nibabel
 
     try:
-        shape = nibabel.load(path).shape
+        image: Any = nibabel.load(path)  # nibabel has no type information
     except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError):
         return  # the reader says what is wrong with it
-    num_voxels = math.prod(int(length) for length in shape)
+    num_voxels = math.prod(int(length) for length in image.shape)
     if num_voxels > MAX_VOXELS:
         raise SeriesRejection(
             RejectionCode.UNDECODABLE, f"The volume has {num_voxels / 1e6:.0f} million voxels.",

@@ -8,11 +8,11 @@ from html import escape
 from typing import Any
 
 from neuroscan_core.diagnosis.report.pictures import Picture
+from neuroscan_core.diagnosis.report.policy import POLICY
 from neuroscan_core.diagnosis.report.prose import Prose
 
 Content = dict[str, Any]
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; }

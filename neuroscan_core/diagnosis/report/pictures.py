@@ -61,7 +61,7 @@ def pictures_of(reading: Reading, result: ModelResult | None) -> list[Picture]:
 
 
 class _Plane:
-    """A slice of image, labels and probabilities, with the size of its pixels."""
+    """A slice of image, labels and probabilities, with the size of its pixels and the names of its sides."""
 
     def __init__(
         self,
@@ -69,14 +69,17 @@ class _Plane:
         labels: npt.NDArray[np.uint8],
         probability: npt.NDArray[np.uint8],
         spacing_mm: tuple[float, float],
+        sides: tuple[str, str],
     ) -> None:
         self.image, self.labels, self.probability, self.spacing_mm = image, labels, probability, spacing_mm
+        self.sides = sides
 
 
 class _Scene:
     def __init__(self, reading: Reading, result: ModelResult | None) -> None:
         self._view = view = CanonicalView.of(reading.volume.geometry)
         self._is_axial = view.axes[0] == 0
+        self._has_sides = reading.has_millimetres  # a picture does not say which side is which
         self._num_slices = reading.volume.geometry.num_slices
         volume = view.to_canonical(reading.volume.voxels_kji)
         self._image = np.asarray(volume, dtype=np.float32)
@@ -111,7 +114,9 @@ class _Scene:
         }
         take, spacing_mm = cut[name]
         parts = [np.ascontiguousarray(take(array)) for array in (self._image, self._labels, self._probability)]
-        return _Plane(parts[0].astype(np.float32), parts[1].astype(np.uint8), parts[2].astype(np.uint8), spacing_mm)
+        image, labels, probability = parts[0].astype(np.float32), parts[1].astype(np.uint8), parts[2].astype(np.uint8)
+        sides = ("A", "P") if name == "sagittal" else ("R", "L")
+        return _Plane(image, labels, probability, spacing_mm, sides if self._has_sides else ("", ""))
 
     def _sized(self, plane: _Plane, height: int) -> tuple[int, int]:
         rows_mm, columns_mm = (n * mm for n, mm in zip(plane.image.shape, plane.spacing_mm, strict=True))
@@ -132,7 +137,7 @@ class _Scene:
             mask = cv2.resize((plane.labels == value).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
             contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(picture, contours, -1, (blue, green, red), 2 if height >= HEIGHT else 1)
-        return picture
+        return _lettered(picture, plane.sides) if height >= HEIGHT else picture
 
     def heat(self, plane: _Plane) -> npt.NDArray[np.uint8]:
         """Grey picture with probabilities in colour over it."""
@@ -141,7 +146,7 @@ class _Scene:
         probability = cv2.resize(plane.probability, size, interpolation=cv2.INTER_LINEAR)
         colours = cv2.applyColorMap(probability, _HEAT)
         weight = (np.clip(probability.astype(np.float32) / 64.0, 0, 1) * 0.7)[..., None]
-        return np.asarray(picture * (1 - weight) + colours * weight).astype(np.uint8)
+        return _lettered(np.asarray(picture * (1 - weight) + colours * weight).astype(np.uint8), plane.sides)
 
     def montage(self, columns: int = 4, height: int = 160) -> npt.NDArray[np.uint8]:
         """Up to eight slices, evenly spread over those that are marked."""
@@ -150,6 +155,15 @@ class _Scene:
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(columns, len(tiles)))
         rows = [np.hstack(tiles[n : n + columns]) for n in range(0, len(tiles), columns)]
         return np.asarray(np.vstack([row for row in rows if row.shape == rows[0].shape]), dtype=np.uint8)
+
+
+def _lettered(picture: npt.NDArray[np.uint8], sides: tuple[str, str]) -> npt.NDArray[np.uint8]:
+    """Write the names of the sides into the picture: right and left, or anterior and posterior, of the patient."""
+    for letter, x in zip(sides, (8, picture.shape[1] - 26), strict=True):
+        at = (x, picture.shape[0] // 2)
+        for colour, width in (((0, 0, 0), 5), ((255, 255, 255), 2)):  # readable on any grey
+            cv2.putText(picture, letter, at, cv2.FONT_HERSHEY_SIMPLEX, 0.8, colour, width, cv2.LINE_AA)
+    return picture
 
 
 def _picture(name: str, caption: str, pixels: npt.NDArray[np.uint8]) -> Picture:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from neuroscan_core.config import ViewerConfig
-from neuroscan_core.diagnosis.report.html import POLICY
+from neuroscan_core.diagnosis.report.policy import POLICY
 from neuroscan_core.domain.errors import CaseNotFound, WebProblem
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.viewer.case_ids import DIAGNOSIS_PREFIX, is_case_id

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 
 from dicom_gateway.phantom_series import write_phantom_series
 from neuroscan_core.config import DiagnoseConfig, UploadsConfig, ViewerConfig
-from neuroscan_core.diagnosis.report.html import POLICY
+from neuroscan_core.diagnosis.report.policy import POLICY
 from neuroscan_core.inference.bundle import find_cards
 from neuroscan_core.phantom import HeadPhantom, Weighting
 from neuroscan_core.viewer.diagnose.routes import Diagnoses, agents_topic, diagnose_routes, diagnoses_of
