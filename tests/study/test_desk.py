@@ -271,6 +271,23 @@ def test_a_failed_study_is_told_again_on_retry(node: Node) -> None:
     assert node.desk.ready(JOB).sequence == 1
 
 
+def test_a_rejected_study_is_judged_again_when_a_person_asks(node: Node) -> None:
+    node.all_but("FLAIR")
+    node.tick(101.0)
+    assert node.job == ("rejected", 0, "missing-sequence")
+    row = node.journal.series(JOB)
+    assert row is not None
+    node.desk.look_again(row)
+    assert node.job[0] == "waiting"
+    node.tick()
+    assert node.job == ("rejected", 0, "missing-sequence"), "nothing has come since"
+    assert [entry[1:3] for entry in node.journal.audit_trail()].count(("not-segmented", JOB)) == 2
+    node.complete(node.arrive("FLAIR"))
+    node.tick()
+    node.desk.look_again(row)
+    assert node.job == ("complete", 1, ""), "a study that is well stays as it is"
+
+
 def test_series_are_kept_until_their_study_is_segmented_and_purged_after_that(node: Node, tmp_path: Path) -> None:
     config = NodeConfig(state_dir=tmp_path, studies=(STUDY,))
     retention = Retention(config, node.journal, clock=lambda: node.now_s)
