@@ -150,8 +150,10 @@ class CaseView {
     const masks = state.first ? feed.layer(state.first).masks : [];
     if (this._mayJump && state.grid && (masks[this.startSlice] || feed.isComplete)) {
       const isFound = this.commands.jump({ isQuiet: true, slice: masks[this.startSlice] ? this.startSlice : -1 });
-      const isLoaded = !state.first || feed.layer(state.first).revision >= 0;
-      this.hasStart = isFound || (feed.isComplete && isLoaded);
+      // While masks are still coming a larger slice may come, too.
+      const shown = state.segmentation(state.first ?? "");
+      const isWhole = shown?.state === "final" && feed.layer(shown.id).revision >= shown.revision;
+      this.hasStart = isWhole && (isFound || feed.isComplete);
     }
   }
 
