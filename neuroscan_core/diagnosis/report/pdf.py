@@ -70,7 +70,8 @@ class _Story:
         self._colors = colors
         self._text = ParagraphStyle("text", parent=styles["BodyText"], fontSize=10, leading=13)
         self._small = ParagraphStyle("small", parent=self._text, fontSize=8, leading=10)
-        self._title, self._heading = styles["Title"], styles["Heading2"]
+        self._title = styles["Title"]
+        self._heading = ParagraphStyle("heading", parent=styles["Heading2"], keepWithNext=1)
         self._notice = ParagraphStyle(
             "notice", parent=self._text, borderColor=colors.HexColor("#d55e00"), borderWidth=1.5, borderPadding=5,
             fontName="Helvetica-Bold", spaceAfter=8,
