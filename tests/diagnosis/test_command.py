@@ -155,3 +155,13 @@ def test_the_help_teaches() -> None:
     )
     for words in ("neuroscan diagnose STUDY_FOLDER -o report", "exit status", "Research use only", "--tta"):
         assert words.lower() in " ".join(done.stdout.split()).lower(), words
+
+
+def test_a_worker_whose_reader_has_gone_ends_by_itself(dicom_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "neuroscan_core.cli", "diagnose", str(dicom_folder), "-o", str(tmp_path / "r"),
+               "--progress-json", "--tta"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
+        assert worker.stdout is not None and b"agents" in worker.stdout.readline()
+        worker.stdout.close()  # as when the viewer is killed
+        assert worker.wait(timeout=120) != 0
+    assert not (tmp_path / "r" / "report.json").exists()
