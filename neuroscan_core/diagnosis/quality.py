@@ -87,7 +87,7 @@ def measure_quality(volume: Volume) -> Quality:
     volume_DHW = np.asarray(view.to_canonical(volume.voxels_kji))
     looked_at = _middle(volume_DHW)
     level = tissue_level(looked_at[:, ::2, ::2])
-    tissue = looked_at > level
+    tissue = _without_specks(looked_at > level)
     inside = looked_at[tissue]
     signal = float(np.median(inside)) if inside.size else 0.0
     air = _air(looked_at, tissue, view.spacing_mm[1:])
@@ -112,6 +112,12 @@ def _middle(volume_DHW: npt.NDArray[np.generic]) -> Image:
     quarter = len(volume_DHW) // 4
     middle = volume_DHW[quarter : len(volume_DHW) - quarter]
     return np.ascontiguousarray(middle[:: max(1, len(middle) // MAX_LOOKED_AT)], dtype=np.float32)
+
+
+def _without_specks(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """A mask without single voxels: in noisy images some of the air is as bright as tissue."""
+    kernel = np.ones((3, 3), np.uint8)
+    return np.stack([cv2.morphologyEx(one.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0 for one in mask])
 
 
 def _air(looked_at: Image, tissue: npt.NDArray[np.bool_], spacing_mm: tuple[float, float]) -> npt.NDArray[np.bool_]:
@@ -157,7 +163,10 @@ def _clipped(looked_at: Image, inside: npt.NDArray[np.float32]) -> float:
 
 
 def _ghost(looked_at: Image, tissue: npt.NDArray[np.bool_], air: npt.NDArray[np.bool_], signal: float) -> float | None:
-    """Ghosts repeat the head along the phase-encoding axis, so air along that axis is brighter than along the other."""
+    """Ghosts repeat the head along the phase-encoding axis, so air along that axis is brighter than along the other.
+
+    A hint only: a ghost of more than a tenth of the brightest tissue counts as tissue itself and is not measured.
+    """
     if signal <= 0:
         return None
     differences = []
