@@ -20,7 +20,7 @@ from tests.e2e.conftest import storescu
 from tests.e2e.node import RunningArchive, RunningNode
 from tests.viewer.browser.browsing import ARGUMENTS, DESKTOP, Tab, chromium_path, new_tab
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 45_000
 PICTURES = "NEUROSCAN_SCREENSHOTS"
 _kept: list[Path] = []
 
@@ -115,7 +115,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, write_series: Callable[[str],
     """The node that most tests look at; DCMTK has pushed one series to it."""
     folder = tmp_path_factory.mktemp("site")
     archive = RunningArchive(folder / "archive")
-    node = RunningNode(folder, [archive.destination], series={"quiet_s": 30.0, "give_up_s": 4.0})
+    node = RunningNode(folder, [archive.destination], series={"quiet_s": 10.0, "give_up_s": 2.0})
     series = write_series("finished")
     try:
         node.start()
