@@ -26,7 +26,7 @@ from tests.viewer.browser.conftest import Series, Site
 from tests.viewer.browser.opened import LPS_TO_RAS
 
 WORK_MS = 240_000  # patience with the networks on a busy machine
-AGENTS = ("Reader", "Triage", "Segmenters", "Measurer", "Critic", "Reporter")
+AGENTS = ("reader", "triage", "segmenters", "measurer", "critic", "reporter")
 
 
 def zipped(series: Series, target: Path) -> Path:
