@@ -220,6 +220,7 @@ def test_names_in_an_archive_that_lead_out_of_its_folder_are_refused(tab: Tab, s
     assert not [path for path in site.node.folder.rglob("escaped*")]
 
 
+@pytest.mark.slow
 def test_more_than_the_limits_is_refused_before_a_byte_is_sent_and_by_the_node_too(
     tmp_path: Path, open_tab: Callable[..., Tab]
 ) -> None:

@@ -114,6 +114,7 @@ def test_the_filters_show_what_they_say(tab: Tab, site: Site, write_series: Call
     expect(card_of(page, site.series.case)).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_an_empty_list_says_where_images_are_to_be_sent(tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
     node = RunningNode(tmp_path, [])
     try:
