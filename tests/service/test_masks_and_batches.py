@@ -94,7 +94,6 @@ class ScriptedFeed:
         return False
 
 
-
 def test_windows_of_the_higher_priority_go_first_then_those_of_the_older_series() -> None:
     events: list[Event] = []
     for uid, priority, opened_at_s, marker in (("1.1", 0, 1.0, 1), ("1.2", 0, 0.0, 2), ("1.3", 5, 9.0, 3)):
