@@ -171,9 +171,13 @@ def _with_overlay(shown: Any) -> Any:
 
     from PIL import Image
 
-    pixels = np.asarray(Image.open(io.BytesIO(shown.screenshot())).convert("RGB")).astype(int)
-    coloured = pixels.max(axis=2) - pixels.min(axis=2) > 40
-    return (coloured, pixels.max(axis=2) > BRIGHT) if coloured.sum() > 500 else None
+    box = shown.bounding_box()
+    if box is None:
+        return None  # it is made anew when a segmentation is opened
+    pixels = np.asarray(Image.open(io.BytesIO(shown.page.screenshot(clip=box))).convert("RGB")).astype(int)
+    coloured = pixels[..., 0] - pixels[..., 2] > 40  # the orange of the segment, not the blue of the bars
+    # The bars of OHIF are blue: nothing of them is bright in every channel.
+    return (coloured, coloured | (pixels.min(axis=2) > BRIGHT)) if coloured.sum() > 500 else None
 
 
 def _extent(mask: Any, axis: int) -> tuple[float, float]:

@@ -228,7 +228,7 @@ class CaseView {
     this.notices = el("div", { class: "case-notices" });
     this.empty = el("div", { class: "empty case-nothing", hidden: true }, el("p"));
     this.heading = el("h1", { class: "case-title" });
-    this.side = el("aside", { class: "case-side", id: "case-side", "aria-label": t("case.panels") },
+    this.side = el("section", { class: "case-side", id: "case-side", "aria-label": t("case.panels") },
       [...this.panels, this.info].map((panel) => panel.root));
     this.root = el("section", { class: "case", "aria-label": t("case.title") },
       el("header", { class: "case-head" }, this.heading, this.info.identity, this.progress.root, this.offline),
