@@ -32,6 +32,7 @@ from tests.viewer.browser.npm import npm_package
 
 OHIF_VERSION = "3.12.0"  # that of docker/compose.yaml
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+FRAME = 6  # pixels of the line around the active viewport
 BRIGHT = 45  # of 255: head, not background
 pytestmark = pytest.mark.slow
 
@@ -174,7 +175,8 @@ def _with_overlay(shown: Any) -> Any:
     box = shown.bounding_box()
     if box is None:
         return None  # it is made anew when a segmentation is opened
-    pixels = np.asarray(Image.open(io.BytesIO(shown.page.screenshot(clip=box))).convert("RGB")).astype(int)
+    shot = np.asarray(Image.open(io.BytesIO(shown.page.screenshot(clip=box))).convert("RGB"))
+    pixels = shot[FRAME:-FRAME, FRAME:-FRAME].astype(int)
     coloured = pixels[..., 0] - pixels[..., 2] > 40  # the orange of the segment, not the blue of the bars
     # The bars of OHIF are blue: nothing of them is bright in every channel.
     return (coloured, coloured | (pixels.min(axis=2) > BRIGHT)) if coloured.sum() > 500 else None
