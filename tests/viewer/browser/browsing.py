@@ -110,8 +110,17 @@ class Tab:
         return np.asarray(Image.open(io.BytesIO(shown.screenshot())).convert("RGB"))
 
 
-def new_tab(browser: Browser, address: str, pictures: Path, viewport: ViewportSize = DESKTOP, **options: Any) -> Tab:
-    """Open a tab in a context of its own: cookies and storage are nobody else's."""
+def new_tab(
+    browser: Browser,
+    address: str,
+    pictures: Path,
+    viewport: ViewportSize = DESKTOP,
+    theme: str = "",
+    **options: Any,
+) -> Tab:
+    """Open a tab in a context of its own: cookies and storage are nobody else's; a theme where one was chosen."""
     context = browser.new_context(viewport=viewport, accept_downloads=True, locale="en-GB", **options)
     context.set_default_timeout(60_000)
+    if theme:
+        context.add_init_script(f"localStorage.setItem('neuroscan.theme', '{theme}')")
     return Tab(context.new_page(), address, pictures)

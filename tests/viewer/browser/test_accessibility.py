@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,13 +72,28 @@ def test_single_keys_can_be_switched_off_for_those_who_speak_to_the_machine(tab:
     assert page.url.endswith("#/live")
 
 
-def test_the_theme_is_kept_over_a_visit(tab: Tab) -> None:
+def test_pages_are_dark_until_somebody_chooses_light(tab: Tab) -> None:
     page = tab.open()
-    before = page.evaluate("document.documentElement.dataset.theme")
-    page.get_by_role("button", name=re.compile("^Switch to")).click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.get_by_role("button", name="Switch to light colours").click()
     page.reload()
     expect(page.get_by_role("heading", name="Live", exact=True)).to_be_visible()
-    assert page.evaluate("document.documentElement.dataset.theme") != before
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_main_button_is_readable_under_the_pointer(
+    theme: str, site: Site, open_tab: Callable[..., Tab], tmp_path: Path
+) -> None:
+    (tmp_path / "image").write_bytes(b"DICM")
+    tab = open_tab(site.address, theme=theme)
+    page = tab.open("#/diagnose")
+    page.locator("input[type=file]:not([webkitdirectory])").set_input_files(tmp_path / "image")
+    start = page.get_by_role("button", name="Start")
+    expect(start).to_be_enabled()
+    start.hover()
+    grey = tab.pixels(start).mean(axis=2)[5:-5, 5:-5]  # without the line around it
+    assert grey.max() - grey.min() > 60, "its word stands out from its ground"
 
 
 @pytest.mark.slow
@@ -89,9 +103,8 @@ def test_axe_finds_nothing(
     route: str, theme: str, site: Site, open_tab: Callable[..., Tab], request: pytest.FixtureRequest
 ) -> None:
     axe = npm_package(Path(request.config.cache.mkdir("npm")), "axe-core", AXE_VERSION) / "axe.min.js"
-    tab = open_tab(site.address, bypass_csp=True)  # axe is not the page's own
+    tab = open_tab(site.address, theme=theme, bypass_csp=True)  # axe is not the page's own
     page = tab.page
-    page.add_init_script(f"localStorage.setItem('neuroscan.theme', '{theme}')")
     if route == "case":
         OpenCase(tab, site.series.case, site.series.paths).open()
     else:

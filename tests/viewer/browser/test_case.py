@@ -325,7 +325,7 @@ def test_two_segmentations_are_compared_side_by_side(case: OpenCase) -> None:
 def test_the_case_view_fits_every_screen_and_theme(
     scheme: str, screen: str, site: Site, open_tab: Callable[..., Tab]
 ) -> None:
-    tab = open_tab(site.address, color_scheme=scheme, **({"viewport": TABLET} if screen == "tablet" else {}))
+    tab = open_tab(site.address, theme=scheme, **({"viewport": TABLET} if screen == "tablet" else {}))
     case = OpenCase(tab, site.series.case, site.series.paths)
     page = case.open()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"

@@ -278,7 +278,7 @@ def test_what_is_no_image_ends_with_a_reason(tab: Tab, tmp_path: Path) -> None:
 def test_the_page_for_studies_fits_every_screen_and_theme(
     scheme: str, screen: str, site: Site, open_tab: Callable[..., Tab]
 ) -> None:
-    tab = open_tab(site.address, color_scheme=scheme, **({"viewport": TABLET} if screen == "tablet" else {}))
+    tab = open_tab(site.address, theme=scheme, **({"viewport": TABLET} if screen == "tablet" else {}))
     page = tab.open("#/diagnose")
     expect(page.get_by_role("button", name="Choose files")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"

@@ -166,7 +166,7 @@ def test_a_viewer_that_is_killed_mid_series_comes_back_with_everything_and_the_p
 def test_the_list_fits_every_screen_and_theme(
     scheme: str, screen: str, site: Site, open_tab: Callable[..., Tab]
 ) -> None:
-    options: dict[str, Any] = {"color_scheme": scheme, **({"viewport": TABLET} if screen == "tablet" else {})}
+    options: dict[str, Any] = {"theme": scheme, **({"viewport": TABLET} if screen == "tablet" else {})}
     tab = open_tab(site.address, **options)
     page = tab.open()
     expect(card_of(page, site.series.case).locator("img")).to_be_visible()

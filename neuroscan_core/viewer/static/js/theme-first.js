@@ -1,11 +1,10 @@
 // Runs before the first paint, so that a light page never flashes dark. A classic script: modules come too late.
 (() => {
-  let chosen = null;
+  let isLight = false; // browsers say "light" where nobody chose anything, so what they say is not asked for
   try {
-    chosen = localStorage.getItem("neuroscan.theme");
+    isLight = localStorage.getItem("neuroscan.theme") === "light";
   } catch {
-    // Storage may be forbidden; the system's choice serves then.
+    // Storage may be forbidden: dark, then.
   }
-  const isLight = chosen ? chosen === "light" : matchMedia("(prefers-color-scheme: light)").matches;
   document.documentElement.dataset.theme = isLight ? "light" : "dark";
 })();

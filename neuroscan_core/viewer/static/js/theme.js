@@ -1,15 +1,6 @@
-// Dark or light: the person's choice, else the system's.
+// Dark, as reading rooms are, or light: a person's choice.
 
 const KEY = "neuroscan.theme";
-const system = matchMedia("(prefers-color-scheme: light)");
-
-function stored() {
-  try {
-    return localStorage.getItem(KEY);
-  } catch {
-    return null;
-  }
-}
 
 /** @returns {"dark"|"light"} */
 export function currentTheme() {
@@ -32,7 +23,3 @@ export function toggleTheme() {
   apply(theme);
   return theme;
 }
-
-system.addEventListener("change", () => {
-  if (!stored()) apply(system.matches ? "light" : "dark");
-});
