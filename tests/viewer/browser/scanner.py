@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, Association
 
 SUCCESS = 0x0000  # PS3.4 B.2.3
+ANSWER_S = 5.0
+ATTEMPTS = 3
 
 
 class HeldScanner:
@@ -22,17 +24,28 @@ class HeldScanner:
     """
 
     def __init__(self, port: int, sop_classes: Iterable[str]) -> None:
-        ae = AE("SCANNER")
-        ae.network_timeout = None  # a test may look at the page for longer
+        self._ae, self._port = AE("SCANNER"), port
+        self._ae.network_timeout = None  # a test may look at the page for longer
+        self._ae.dimse_timeout = ANSWER_S
         for sop_class in sop_classes:
-            ae.add_requested_context(sop_class, ExplicitVRLittleEndian)
-        self._association = ae.associate("127.0.0.1", port, ae_title="NEUROSCAN")
-        assert self._association.is_established
+            self._ae.add_requested_context(sop_class, ExplicitVRLittleEndian)
+        self._association = self._associate()
+
+    def _associate(self) -> Association:
+        association = self._ae.associate("127.0.0.1", self._port, ae_title="NEUROSCAN")
+        assert association.is_established
+        return association
 
     def send(self, paths: Iterable[Path]) -> None:
         """Send images; each is acknowledged when this returns."""
         for path in paths:
-            status = self._association.send_c_store(pydicom.dcmread(path))
+            for _ in range(ATTEMPTS):
+                status = self._association.send_c_store(pydicom.dcmread(path))
+                if "Status" in status:
+                    break
+                # pynetdicom's client passes over an answer that comes before it listens; a scanner would send again.
+                self.abort()
+                self._association = self._associate()
             assert status.Status == SUCCESS, status
 
     def release(self) -> None:
