@@ -20,6 +20,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,10 +122,13 @@ class DiagnosisStore:
         return job
 
     def num_bytes(self) -> int:
-        """What all of it takes on disk."""
-        return sum(
-            path.stat().st_size for path in self._directory.rglob("*") if path.is_file() and not path.is_symlink()
-        )
+        """What all of it takes on disk; files come and go meanwhile."""
+        total = 0
+        for folder, _, names in os.walk(self._directory):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    total += (Path(folder) / name).lstat().st_size
+        return total
 
     def upload_dir(self, case_id: str) -> Path:
         """Folder of what was uploaded."""

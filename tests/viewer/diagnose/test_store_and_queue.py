@@ -288,3 +288,23 @@ def test_a_worker_gives_way_to_everything_else(store: DiagnosisStore, run: Calla
     assert os.getpriority(os.PRIO_PROCESS, pid) == 15
     limits = Path(f"/proc/{pid}/limits").read_text()
     assert str(16 << 30) in next(line for line in limits.splitlines() if line.startswith("Max address space"))
+
+
+def test_size_is_told_while_files_come_and_go(store: DiagnosisStore, tmp_path: Path) -> None:
+    (tmp_path / "diagnoses" / "kept").write_bytes(b"x" * 1000)
+    is_over = threading.Event()
+
+    def come_and_go() -> None:
+        path = tmp_path / "diagnoses" / "job.json.tmp"
+        while not is_over.is_set():
+            path.write_bytes(b"y" * 10)
+            path.unlink()
+
+    changing = threading.Thread(target=come_and_go)
+    changing.start()
+    try:
+        sizes = {store.num_bytes() for _ in range(2000)}
+    finally:
+        is_over.set()
+        changing.join()
+    assert min(sizes) >= 1000 and max(sizes) <= 1010
