@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import socket
@@ -20,6 +19,7 @@ from dicom_gateway.archive import Archive, Faults
 from neuroscan_core.config import TlsConfig
 from tests.dcmtk import dcmtk
 from tests.deliver.world import World
+from tests.orthanc import running_orthanc
 
 FOLDER = Path(__file__).parent
 
@@ -126,30 +126,10 @@ class Orthanc:
 
 @pytest.fixture(scope="session")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    binary = shutil.which("Orthanc", path=os.defpath + ":/usr/sbin:/usr/local/sbin:/usr/local/bin")
-    if binary is None:
-        pytest.skip("Orthanc is not installed")
-    folder = tmp_path_factory.mktemp("orthanc")
-    peer = Orthanc(free_port(), free_port(), free_port())
-    settings = {
-        "Name": "test", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "Plugins": [],
-        "DicomAet": "ORTHANC", "DicomPort": peer.dicom_port, "HttpPort": peer.http_port,
-        "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "DicomCheckCalledAet": False,
-        "DicomAlwaysAllowStore": True, "DicomAlwaysAllowEcho": True,
-        "DicomModalities": {"node": {"AET": "NEUROSCAN", "Host": "127.0.0.1", "Port": peer.node_port,
-                                     "AllowStorageCommitment": True}},
-    }  # fmt: skip
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    popen = subprocess.Popen(
-        [binary, str(folder / "orthanc.json")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
-    )
-    try:
-        wait_for_port(peer.http_port, popen)
-        wait_for_port(peer.dicom_port, popen)
-        yield peer
-    finally:
-        popen.terminate()
-        popen.wait(timeout=30)
+    node_port = free_port()
+    settings = {"DicomAlwaysAllowEcho": True}
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), settings, node_port=node_port) as ports:
+        yield Orthanc(*ports, node_port)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -15,7 +12,8 @@ import pytest
 
 from dicom_gateway.send import send_folder
 from tests.e2e.conftest import PhantomSeries, storescu
-from tests.e2e.node import RunningArchive, RunningNode, free_port, is_listening, wait_for
+from tests.e2e.node import RunningArchive, RunningNode
+from tests.orthanc import running_orthanc
 
 # Folder -> where its series must end: "delivered", or the code of the refusal.
 EXPECTED = {
@@ -80,24 +78,10 @@ def test_every_real_series_is_segmented_or_refused_with_the_right_code(
 @pytest.fixture
 def orthanc(tmp_path: Path) -> Iterator[tuple[int, int]]:
     """A real Orthanc; its DICOM and HTTP ports."""
-    program = shutil.which("Orthanc", path=os.environ.get("PATH", "") + ":/usr/sbin")
-    if program is None:
-        pytest.skip("Orthanc is not installed (apt-get install orthanc)")
-    dicom_port, http_port = free_port(), free_port()
-    settings = {
-        "StorageDirectory": str(tmp_path / "orthanc"), "IndexDirectory": str(tmp_path / "orthanc"), "Plugins": [],
-        "DicomAet": "ORTHANC", "DicomPort": dicom_port, "HttpPort": http_port, "DicomCheckCalledAet": False,
-        "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "DicomAlwaysAllowStore": True,
-    }  # fmt: skip
-    (tmp_path / "orthanc.json").write_text(json.dumps(settings))
-    with (tmp_path / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen([program, str(tmp_path / "orthanc.json")], stdout=log, stderr=log)
-        try:
-            wait_for(lambda: is_listening(dicom_port) and is_listening(http_port), "Orthanc to listen")
-            yield dicom_port, http_port
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+    folder = tmp_path / "orthanc"
+    folder.mkdir()
+    with running_orthanc(folder, {}) as ports:
+        yield ports
 
 
 def test_orthanc_as_the_archive_holds_the_segmentation_of_a_series_pushed_by_dcmtk(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,14 +20,13 @@ from neuroscan_core.config import NodeConfig, load_config
 from neuroscan_core.domain.errors import DestinationUnreachable
 from neuroscan_core.phantom import HeadPhantom, Weighting
 from neuroscan_core.viewer.security.guard import check_exposure
+from tests.orthanc import DICOMWEB, running_orthanc
 from tests.packaging.dockerfiles import last_stage
-from tests.results.conftest import Orthanc, free_port
-from tests.results.conftest import _wait_for as wait_for_archive
+from tests.results.conftest import Orthanc
 
 DOCKER = Path(__file__).parents[2] / "docker"
 FILES = DOCKER / "compose"
 BASE, JETSON, HOST = "compose.yaml", "compose.jetson.yaml", "compose.host.yaml"
-PLUGINS = Path("/usr/share/orthanc/plugins")
 
 
 class ComposeLoader(yaml.SafeLoader):
@@ -225,26 +223,12 @@ def test_on_the_network_of_the_host_names_still_lead_to_the_peers(archive: dict[
 @pytest.fixture(scope="module")
 def running_archive(archive: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     """Orthanc with the configuration of the compose file, but folder, plugin and ports of this machine."""
-    binary = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:/usr/local/bin")
-    plugin = PLUGINS / Path(archive["Plugins"][0]).name
-    if binary is None or not plugin.exists():
+    plugin = DICOMWEB.with_name(Path(archive["Plugins"][0]).name)
+    if not plugin.exists():
         pytest.skip("Orthanc with DICOMweb is not installed (apt-get install orthanc orthanc-dicomweb)")
-    folder = tmp_path_factory.mktemp("orthanc")
-    peer = Orthanc(free_port(), free_port())
-    settings = {
-        **archive, "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
-        "DicomPort": peer.dicom_port, "HttpPort": peer.http_port, "Plugins": [str(plugin)],
-        "RemoteAccessAllowed": False,
-    }  # fmt: skip
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([binary, str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder)
-    try:
-        wait_for_archive(peer, process)
-        yield peer
-    finally:
-        process.terminate()
-        process.wait(60)
+    settings = {**archive, "Plugins": [str(plugin)], "RemoteAccessAllowed": False}
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), settings) as ports:
+        yield Orthanc(*ports)
 
 
 @pytest.fixture(scope="module")

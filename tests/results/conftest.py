@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
-import subprocess
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from dicom_gateway.results import ResultWriter, SourceHeaders
 from neuroscan_core.config import GatewayConfig, ResultsConfig
+from tests.orthanc import running_orthanc
 
 from .series import OBLIQUE, Series, classic_series, enhanced_series, real_series
 
@@ -100,43 +97,8 @@ class Orthanc:
         return str(found[0])
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    if program is None:
-        pytest.skip("the archive Orthanc is not installed")
-    folder = tmp_path_factory.mktemp("orthanc")
-    archive = Orthanc(free_port(), free_port())
-    config = {
-        "Name": "test", "StorageDirectory": str(folder), "IndexDirectory": str(folder), "Plugins": [],
-        "HttpPort": archive.http_port, "DicomPort": archive.dicom_port, "DicomAet": "ORTHANC",
-        "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "DicomCheckCalledAet": False,
-        "DicomAlwaysAllowStore": True, "UnknownSopClassAccepted": True,  # label maps are unknown to older ones
-    }  # fmt: skip
-    (folder / "orthanc.json").write_text(json.dumps(config))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
-    try:
-        _wait_for(archive, process)
-        yield archive
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait_for(archive: Orthanc, process: subprocess.Popen[bytes]) -> None:
-    pause = threading.Event()
-    for _ in range(600):
-        assert process.poll() is None, "Orthanc ended"
-        try:
-            archive.get("/system")
-            return
-        except OSError:
-            pause.wait(0.05)
-    raise AssertionError("Orthanc did not start")
+    settings = {"UnknownSopClassAccepted": True}  # label maps are unknown to older ones
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), settings) as ports:
+        yield Orthanc(*ports)

@@ -6,8 +6,6 @@ import contextlib
 import http.client
 import json
 import re
-import shutil
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,13 +23,13 @@ from playwright.sync_api import TimeoutError as TookTooLong
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import storescu
-from tests.e2e.node import RunningNode, free_port, is_listening, wait_for
+from tests.e2e.node import RunningNode, wait_for
+from tests.orthanc import DICOMWEB, running_orthanc
 from tests.viewer.browser.browsing import new_tab
 from tests.viewer.browser.conftest import Series
 from tests.viewer.browser.npm import npm_package
 
 OHIF_VERSION = "3.12.0"  # that of docker/compose.yaml
-DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 FRAME = 6  # pixels of the line around the active viewport
 BRIGHT = 45  # of 255: head, not background
 pytestmark = pytest.mark.slow
@@ -40,25 +38,13 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def orthanc(tmp_path: Path) -> Iterator[tuple[int, int]]:
     """A real archive with DICOMweb: its ports for DICOM and HTTP."""
-    program = shutil.which("Orthanc")
-    if program is None or not DICOMWEB.exists():
+    if not DICOMWEB.exists():
         pytest.skip("there is no Orthanc with DICOMweb (apt-get install orthanc orthanc-dicomweb)")
-    dicom_port, http_port = free_port(), free_port()
-    settings = {
-        "Name": "test", "StorageDirectory": str(tmp_path / "db"), "IndexDirectory": str(tmp_path / "db"),
-        "DicomAet": "ORTHANC", "DicomPort": dicom_port, "HttpPort": http_port, "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False, "DicomCheckCalledAet": False, "DicomAlwaysAllowStore": True,
-        "Plugins": [str(DICOMWEB)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }  # fmt: skip
-    (tmp_path / "orthanc.json").write_text(json.dumps(settings))
-    with (tmp_path / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen([program, str(tmp_path / "orthanc.json")], stdout=log, stderr=log)
-        try:
-            wait_for(lambda: is_listening(dicom_port) and is_listening(http_port), "Orthanc to listen")
-            yield dicom_port, http_port
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+    settings = {"Plugins": [str(DICOMWEB)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
+    folder = tmp_path / "orthanc"
+    folder.mkdir()
+    with running_orthanc(folder, settings) as ports:
+        yield ports
 
 
 @pytest.fixture
