@@ -19,14 +19,14 @@ from dicom_gateway.reading.slices import slices_of
 from dicom_gateway.reading.stack import SliceStack
 from neuroscan_core.config import SeriesConfig
 from neuroscan_core.domain.errors import RejectionCode, SeriesRejection, UndecodablePixels, UnreadableObject
-from neuroscan_core.domain.volume import FrameKey, Slice, Volume
+from neuroscan_core.domain.volume import FrameKey, Slice, Volume, VolumeOrRejection
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class SourceSeries:
+class SourceSeries(VolumeOrRejection):
     """One series of a folder: a volume, or the reason why it is none.
 
     Parameters
@@ -43,22 +43,6 @@ class SourceSeries:
     headers: tuple[Dataset, ...]
     volume: Volume | None = None
     rejection: SeriesRejection | None = None
-
-    def __post_init__(self) -> None:
-        assert (self.volume is None) != (self.rejection is None)
-
-    def require_volume(self) -> Volume:
-        """The volume.
-
-        Raises
-        ------
-        SeriesRejection
-            The series is none.
-        """
-        if self.rejection is not None:
-            raise self.rejection
-        assert self.volume is not None
-        return self.volume
 
 
 def dicom_files(paths: Iterable[Path]) -> list[Path]:

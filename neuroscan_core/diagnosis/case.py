@@ -15,7 +15,7 @@ from neuroscan_core.domain.errors import SeriesRejection
 from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation, Triage
 from neuroscan_core.domain.study import StudyVolume
-from neuroscan_core.domain.volume import Volume
+from neuroscan_core.domain.volume import Volume, VolumeOrRejection
 
 if TYPE_CHECKING:  # the viewer names cases without what measures them: SciPy and OpenCV stay out of its memory
     from neuroscan_core.diagnosis.agent import AgentRecord
@@ -38,7 +38,7 @@ class InputKind(str, Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Source(VolumeOrRejection):
     """One series as its reader understood it: a volume, or why it is none.
 
     Parameters
@@ -70,22 +70,6 @@ class Source:
     reasons: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     handle: object = None
-
-    def __post_init__(self) -> None:
-        assert (self.volume is None) != (self.rejection is None)
-
-    def require_volume(self) -> Volume:
-        """The volume.
-
-        Raises
-        ------
-        SeriesRejection
-            The series is none.
-        """
-        if self.rejection is not None:
-            raise self.rejection
-        assert self.volume is not None
-        return self.volume
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from neuroscan_core.domain.errors import SeriesRejection
 from neuroscan_core.domain.geometry import SliceGeometry, StackGeometry
 
 
@@ -64,3 +65,33 @@ class Volume:
     def __post_init__(self) -> None:
         assert self.voxels_kji.shape == self.geometry.shape
         assert len(self.keys) == self.geometry.num_slices
+
+
+class VolumeOrRejection:
+    """Base of series as they were read: a volume, or why it is none.
+
+    Attributes
+    ----------
+    volume : Volume or None
+    rejection : SeriesRejection or None
+        Exactly one of the two is None.
+    """
+
+    volume: Volume | None
+    rejection: SeriesRejection | None
+
+    def __post_init__(self) -> None:
+        assert (self.volume is None) != (self.rejection is None)
+
+    def require_volume(self) -> Volume:
+        """The volume.
+
+        Raises
+        ------
+        SeriesRejection
+            The series is none.
+        """
+        if self.rejection is not None:
+            raise self.rejection
+        assert self.volume is not None
+        return self.volume
