@@ -51,6 +51,7 @@ def door(closed: tuple[RunningNode, Series], open_tab: Callable[..., Tab]) -> Ta
 
 
 def log_in(page: Page, secret: str = PASSWORD) -> None:
+    expect(page.get_by_role("button", name="Log in")).to_be_enabled()  # the page has dealt with the answer before
     page.get_by_label("Password or access token").fill(secret)
     page.keyboard.press("Enter")
 
