@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,8 @@ ENDED_STATES = frozenset(
 
 RESULT_STATES = frozenset({"segmented", "delivering", "delivered", "committed", "dead-letter"})
 RETRYABLE_STATES = frozenset({"rejected", "failed", "dead-letter"})
+ARRIVING_STATES = frozenset({"receiving", "complete", "segmenting"})
+READ_BACK = -1  # revision of masks that come from the files: whatever the segmenter publishes is newer
 THERE = frozenset({"delivered", "committed"})  # states of deliveries
 
 
@@ -128,7 +131,7 @@ class Board:
                 self._apply_gateway(self._of(event.series_instance_uid), event)
             elif isinstance(event, SegmentationReady):
                 series = self._of(event.series_instance_uid)
-                series.volume_ml = sum(region.volume_ml for region in event.segmentation.measurements)
+                series.volume_ml = _volume_ml(event)
             elif isinstance(event, SegmentationFailed):
                 series = self._of(event.series_instance_uid)
                 series.state, series.reason = "failed", event.message
@@ -181,6 +184,48 @@ class Board:
             if uid in self._series:
                 self._series[uid].finding = finding
                 self._revision += 1
+
+    @property
+    def is_delivering(self) -> bool:
+        """Whether a result is on its way: no event tells of an attempt that failed, nor that it was the last one."""
+        with self._lock:
+            return any(one.state == "queued" for series in self._series.values() for one in series.deliveries.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no series arrives or is segmented."""
+        with self._lock:
+            return not any(series.state in ARRIVING_STATES for series in self._series.values())
+
+    def undrawn(self, tried: Collection[tuple[str, int]] = ()) -> tuple[str, int] | None:
+        """UID and version of the newest series that has a result and no picture; None while others arrive."""
+        if not self.is_idle:
+            return None
+        with self._lock:
+            lacking = (
+                (series.uid, series.version)
+                for series in reversed(self._series.values())
+                if series.state in RESULT_STATES and series.overlay is None
+            )
+            return next((one for one in lacking if one not in tried), None)
+
+    def restore(
+        self,
+        result: SegmentationReady,
+        pixels_ji: npt.NDArray[np.generic] | None,
+        labels_ji: npt.NDArray[np.uint8],
+    ) -> None:
+        """Take in a result that was read back from its files, and the slice that shows most of it, where it is kept."""
+        with self._lock:
+            series = self._series.get(result.series_instance_uid)
+            if series is None:
+                return
+            series.volume_ml = _volume_ml(result)
+            for key in result.segmentation.keys:
+                series.masks.setdefault(key, READ_BACK)
+            if pixels_ji is not None and series.overlay is None:
+                _draw(series, grey_levels(pixels_ji), labels_ji)
+            self._revision += 1
 
     def overlay(self, case_id: str) -> Overlay | None:
         """The picture to show for a case: the newest mask, the largest once the series is whole."""
@@ -251,7 +296,7 @@ class Board:
         early = series.early_masks.pop(event.key, None)
         if early is not None:
             _draw(series, grey_levels(event.pixels_ji), early)
-        if event.key in series.masks:
+        if series.masks.get(event.key, READ_BACK) > READ_BACK:
             return
         series.held[event.key] = grey_levels(event.pixels_ji)
         series.held_bytes += series.held[event.key].nbytes
@@ -260,7 +305,7 @@ class Board:
             series.held_bytes -= dropped.nbytes
 
     def _add_mask(self, series: _Series, mask: MaskReady) -> None:
-        if series.masks.get(mask.key, -1) >= mask.revision:
+        if series.masks.get(mask.key, READ_BACK) >= mask.revision:
             return
         series.masks[mask.key] = mask.revision
         series.latency_ms = mask.latency_ms
@@ -287,6 +332,10 @@ def _describe(series: _Series, detail: SeriesDetail) -> None:
     series.remedy = detail.remedy or series.remedy
     if series.remedy and series.reason != series.remedy:  # the journal keeps both as one sentence
         series.reason = series.reason.removesuffix(series.remedy).rstrip()
+
+
+def _volume_ml(result: SegmentationReady) -> float:
+    return sum(region.volume_ml for region in result.segmentation.measurements)
 
 
 def _draw(series: _Series, pixels_ji: npt.NDArray[np.uint8], labels_ji: npt.NDArray[np.uint8]) -> None:

@@ -35,7 +35,6 @@ from neuroscan_core.domain.requests import (
     GetGatewayHealth,
     GetSegmenterHealth,
     Health,
-    ListResults,
     ListSeries,
     Request,
 )
@@ -49,6 +48,7 @@ from neuroscan_core.viewer.cases.store import CaseStore
 from neuroscan_core.viewer.diagnose.routes import Diagnoses, agents_topic, diagnose_routes, diagnoses_of
 from neuroscan_core.viewer.live import BoardTopic, live_routes
 from neuroscan_core.viewer.metrics import join_metrics
+from neuroscan_core.viewer.recovery import Recovery
 from neuroscan_core.viewer.security import is_identity_shown
 from neuroscan_core.viewer.security.guard import Guard
 from neuroscan_core.viewer.security.hosts import is_loopback
@@ -57,9 +57,8 @@ log = get_logger(__name__)
 
 ASK_TIMEOUT_S = 2.0
 REFRESH_S = 1.0
-DESCRIBE_S = 10.0  # at least so often, since no event tells of an attempt that failed
+DESCRIBE_S, DESCRIBE_DELIVERING_S = 10.0, 2.0  # at least so often
 MAX_CONNECTIONS = 256
-SUMMARIES_AT_ONCE = 5  # after a restart; the rest of the list follows, second by second
 WAIT_S = 0.5  # how soon the threads notice that the viewer stops
 _WATCHED = (
     SeriesOpened, SliceReceived, SeriesCompleted, SeriesRejected, GatewayHeartbeat, ResultDelivered, SegmentationReady,
@@ -168,6 +167,7 @@ class Viewer:
     ) -> None:
         self._config, self._bus, self._masks = config, bus, masks
         self._board = Board()
+        self._recovery = Recovery(self._board, bus)
         self.cases = CaseStore(bus, cards, max_bytes=config.max_case_bytes)
         self._compare = CompareJobs(segment_command, self.cases.cards)
         self.diagnoses: Diagnoses | None = None
@@ -272,13 +272,12 @@ class Viewer:
                 listed = self._bus.request(ListSeries(), timeout_s=ASK_TIMEOUT_S).series
                 self._board.merge(listed)
                 self.cases.merge(listed)
-                if self._should_describe.is_set() or time.monotonic() >= described_s + DESCRIBE_S:
+                pause_s = DESCRIBE_DELIVERING_S if self._board.is_delivering else DESCRIBE_S
+                if self._should_describe.is_set() or time.monotonic() >= described_s + pause_s:
                     self._should_describe.clear()
                     self._board.describe(self._bus.request(DescribeSeries(MAX_SERIES), timeout_s=ASK_TIMEOUT_S).series)
                     described_s = time.monotonic()
-                for uid in self._board.unsummarised(SUMMARIES_AT_ONCE):
-                    results = self._bus.request(ListResults(uid), timeout_s=ASK_TIMEOUT_S).results
-                    self._board.summarise(uid, results[-1].message if results else "")
+                self._recovery.step()
             except BusError as exc:
                 log.debug("the list of series cannot be had", error=str(exc))
             except Exception:

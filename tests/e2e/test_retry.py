@@ -80,11 +80,11 @@ def refusing_archive(port: int) -> Iterator[None]:
     ae.supported_contexts = StoragePresentationContexts
     for uid in (SegmentationStorage, Comprehensive3DSRStorage):
         ae.add_supported_context(uid)
-    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0xA700)])
+    ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0xA700)])
     try:
         yield
     finally:
-        server.shutdown()
+        ae.shutdown()  # its associations, too
 
 
 def test_what_an_archive_refused_too_often_is_delivered_once_a_person_asks_for_it(

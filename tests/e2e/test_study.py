@@ -212,7 +212,17 @@ def test_a_missing_sequence_is_waited_for_then_said_and_a_late_one_makes_the_res
     assert results_of(archive, job, node).keys() == {"SEG", "SR"}
 
 
-@pytest.mark.parametrize("point", [*crashpoints.STUDY_POINTS, "segmenter.before-submit", "results.after-write"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "segmenter.mid-study",
+        *(
+            pytest.param(point, marks=pytest.mark.slow)
+            for point in (*crashpoints.STUDY_POINTS, "segmenter.before-submit", "results.after-write")
+            if point != "segmenter.mid-study"
+        ),
+    ],
+)
 def test_a_process_killed_in_a_study_changes_nothing_in_the_end(
     point: str, study_node: RunningNode, archive: RunningArchive, study: Study
 ) -> None:

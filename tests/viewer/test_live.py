@@ -77,6 +77,14 @@ def test_the_reason_of_a_former_end_goes_when_the_gateway_says_that_the_series_i
     assert (entry(board)["reason"], entry(board)["can_retry"]) == ("", False)
 
 
+def test_a_result_is_on_its_way_until_it_is_stored_or_given_up() -> None:
+    board = board_after(opened())
+    assert not board.is_delivering
+    for state in ("queued", "dead-letter", "queued", "delivered", "committed"):
+        board.describe((SeriesDetail(UID, deliveries=(replace(QUEUED, state=state, num_attempts=2),)),))
+        assert board.is_delivering == (state == "queued")
+
+
 def test_what_was_found_is_asked_for_once_where_the_viewer_did_not_see_the_result() -> None:
     board = Board()
     others = [replace(progress("delivered", is_open=False), series_instance_uid=f"5.{n}") for n in range(4)]

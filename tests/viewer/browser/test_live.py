@@ -154,6 +154,13 @@ def test_a_viewer_that_is_killed_mid_series_comes_back_with_everything_and_the_p
         scanner.release()
         expect(card.locator(".series-head .badge")).to_have_text("Stored")
         expect(bar(card, "Masks")).to_have_attribute("aria-valuetext", "24 of 24")
+        # Once more, after its end: results are read back from their files.
+        node.processes()["viewer"].kill()
+        node.wait_until_ready()
+        page.reload()
+        expect(bar(card, "Masks")).to_have_attribute("aria-valuetext", "24 of 24")
+        expect(card).to_contain_text(re.compile(r"\d (ml|mL)"))
+        expect(card.locator("img")).to_be_visible()
         tab.close()
     finally:
         node.close()

@@ -149,8 +149,8 @@ class Node(FakeGateway):
 
     def _segmentation(self, request: GetSegmentation) -> StoredSegmentation:
         self.asked.append(request)
-        for one in self.results.get(request.series_instance_uid, []):
-            if one.version == request.version:
+        for one in reversed(self.results.get(request.series_instance_uid, [])):
+            if request.version in (0, one.version):
                 # As from files: which engine it was is not known any more.
                 return StoredSegmentation(replace(one, model=replace(one.model, engine="")))
         raise RequestRefused("There is no segmentation of this series.")
