@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pydicom import dcmread
@@ -40,6 +39,7 @@ from dicom_gateway.deliver.scu import REQUEST_COMMITMENT, Peer
 from dicom_gateway.ingest.tls import server_context
 from neuroscan_core.config import TlsConfig
 from neuroscan_core.domain.errors import ConfigurationError, DestinationUnreachable, UnreadableObject
+from neuroscan_core.lifetime import Runs
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
@@ -103,7 +103,7 @@ class Faults:
             return left != 0
 
 
-class Archive:
+class Archive(Runs):
     """A storage SCP that keeps files in a folder.
 
     Parameters
@@ -149,15 +149,6 @@ class Archive:
         self._reporter: Reporter | None = None
 
     # ------------------------------------------------------------------------------------------------- life cycle
-
-    def __enter__(self) -> Archive:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def port(self) -> int:

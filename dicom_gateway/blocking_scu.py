@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Any
 
 from pydicom.uid import UID
@@ -28,6 +27,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from dicom_gateway.deliver.scu import MAX_PDU_BYTES, Peer, client_tls
 from dicom_gateway.deliver.store import SOP_CLASS_NOT_SUPPORTED, StoredObject
 from neuroscan_core.domain.errors import DestinationRefused, DestinationUnreachable, UnreadableObject
+from neuroscan_core.lifetime import Closes
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 # PS3.8 9.3.1: PDU types.
@@ -42,7 +42,7 @@ C_STORE_RQ, MEDIUM, HAS_DATA_SET = 0x0001, 0x0000, 0x0001
 LARGEST_PDU_BYTES = 1 << 20
 
 
-class BlockingStoreScu:
+class BlockingStoreScu(Closes):
     """An association for C-STORE. One thread at a time.
 
     Parameters
@@ -88,14 +88,6 @@ class BlockingStoreScu:
                 self._accepted[sop_classes[item.context_id], str(item.transfer_syntax)] = item.context_id
         information: Any = acceptance.user_information
         self._max_pdu = min(information.maximum_length or LARGEST_PDU_BYTES, LARGEST_PDU_BYTES)
-
-    def __enter__(self) -> BlockingStoreScu:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the association."""

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydicom.dataset import Dataset
@@ -58,6 +57,7 @@ from neuroscan_core.domain.requests import (
     SubmitSegmentation,
 )
 from neuroscan_core.inference.bundle import Bundle, find_bundles
+from neuroscan_core.lifetime import Runs
 from neuroscan_core.log import get_logger, series_context
 from neuroscan_core.ports import MessageBus
 
@@ -70,7 +70,7 @@ SEG_FIRST_S = 0.25  # the report is not begun while the SEG is on its way, as lo
 AWAITING_RESULT = (SeriesState.COMPLETE, SeriesState.SEGMENTING)
 
 
-class Gateway:
+class Gateway(Runs):
     """Everything between the scanner and the archive, except the segmentation.
 
     Parameters
@@ -160,15 +160,6 @@ class Gateway:
         return self._scp.address
 
     # -------------------------------------------------------------------------------------------------- life cycle
-
-    def __enter__(self) -> Gateway:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Recover what a former process left, then listen."""

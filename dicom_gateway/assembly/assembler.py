@@ -12,7 +12,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from types import TracebackType
 
 from prometheus_client import CollectorRegistry, Gauge
 from pydicom.dataset import Dataset
@@ -41,6 +40,7 @@ from neuroscan_core.domain.events import (
     SliceReceived,
 )
 from neuroscan_core.domain.requests import ReplayedEvents
+from neuroscan_core.lifetime import Closes
 from neuroscan_core.log import get_logger, series_context
 
 log = get_logger(__name__)
@@ -54,7 +54,7 @@ MAX_AT_REST = 64  # finished series kept ready for late slices
 JUDGED = (SeriesState.REJECTED, SeriesState.FAILED)
 
 
-class SeriesAssembler:
+class SeriesAssembler(Closes):
     """Sink of the receiver, source of the gateway's series events.
 
     Any thread may call; everything about one series happens in order on one worker thread at a time.
@@ -103,14 +103,6 @@ class SeriesAssembler:
         )
         backlog = Gauge("neuroscan_assembly_backlog", "Stored objects not assembled yet", registry=registry)
         backlog.set_function(lambda: self._pool.num_waiting)
-
-    def __enter__(self) -> SeriesAssembler:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop the worker threads; what still waits is assembled after the next start."""

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -27,6 +26,7 @@ from dicom_gateway.journal import DeliveryRecord, DeliveryState, Journal, Series
 from neuroscan_core.config import NodeConfig
 from neuroscan_core.domain.errors import UnreadableObject
 from neuroscan_core.domain.events import Event, ResultDelivered
+from neuroscan_core.lifetime import Runs
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
@@ -49,7 +49,7 @@ _SETTLES_FROM = {
 }
 
 
-class Delivery:
+class Delivery(Runs):
     """Brings results to the archives; everything it must not forget is in the journal.
 
     Parameters
@@ -92,15 +92,6 @@ class Delivery:
         self._scp = CommitmentScp(config, journal, self.take_report, clock=clock)
 
     # ------------------------------------------------------------------------------------------------- life cycle
-
-    def __enter__(self) -> Delivery:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Begin; what a former process left in the journal is due at once."""

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -33,6 +32,7 @@ from neuroscan_core.domain.errors import (
     DestinationUnreachable,
     UnreadableObject,
 )
+from neuroscan_core.lifetime import Closes
 
 MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: presentation context IDs are odd numbers from 1 to 255
 MAX_PDU_BYTES = 262144
@@ -99,7 +99,7 @@ def client_tls(tls: TlsConfig) -> ssl.SSLContext:
     return context
 
 
-class StoreScu:
+class StoreScu(Closes):
     """An association that stays open for many objects. One thread at a time.
 
     Parameters
@@ -183,14 +183,6 @@ class StoreScu:
         if self._on_report is None:
             return SOP_CLASS_NOT_SUPPORTED, None
         return self._on_report(event.event_information), None
-
-    def __enter__(self) -> StoreScu:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def is_open(self) -> bool:

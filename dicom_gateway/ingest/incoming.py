@@ -8,12 +8,13 @@ import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
+
+from neuroscan_core.lifetime import Closes
 
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 
 
-class IncomingFile:
+class IncomingFile(Closes):
     """An open file in `folder`, removed when closed without a link.
 
     It is unnamed (``O_TMPFILE``) where the file system can do that, so that a crash leaves nothing; else it has a
@@ -41,14 +42,6 @@ class IncomingFile:
             self._temporary = folder / f"{uuid.uuid4().hex}.part"
             flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
             self._descriptor = os.open(self._temporary, flags, 0o640)
-
-    def __enter__(self) -> IncomingFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
         """Append buffers in one call where the kernel takes them whole."""

@@ -13,6 +13,7 @@ from typing import Any
 from dicom_gateway.journal.records import Admission, InstanceRecord
 from dicom_gateway.journal.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from neuroscan_core.domain.errors import JournalError
+from neuroscan_core.lifetime import Closes
 
 
 @dataclass
@@ -29,7 +30,7 @@ class _Connections(threading.local):
     reader: sqlite3.Connection | None = field(default=None)
 
 
-class JournalFile:
+class JournalFile(Closes):
     """One connection that writes, and one that reads for each thread.
 
     Parameters

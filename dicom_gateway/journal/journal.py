@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from dicom_gateway.journal.deliveries import JournaledDeliveries
 from dicom_gateway.journal.instances import JournaledInstances
 from dicom_gateway.journal.series import JournaledSeries
@@ -23,14 +21,6 @@ class Journal(JournaledInstances, JournaledSeries, JournaledStudies, JournaledDe
     JournalError
         The file cannot be opened, is damaged or was written by a newer NeuroScan.
     """
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # -------------------------------------------------------------------------------------------------------- audit
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from queue import LifoQueue
-from types import TracebackType
 
 import msgspec
 import numpy as np
@@ -21,12 +20,13 @@ from dicom_gateway.reading.decoder_process import DecodeReply, DecodeRequest, re
 from dicom_gateway.reading.decoding import does_not_decode
 from dicom_gateway.reading.layout import PixelLayout
 from neuroscan_core.domain.errors import UndecodablePixels
+from neuroscan_core.lifetime import Closes
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
 
 
-class Sandbox:
+class Sandbox(Closes):
     """Decoder processes; `decode` fits where a `Decode` is wanted. Thread-safe.
 
     Parameters
@@ -42,14 +42,6 @@ class Sandbox:
         self._idle: LifoQueue[_DecoderProcess] = LifoQueue()
         for process in self._processes:
             self._idle.put(process)
-
-    def __enter__(self) -> Sandbox:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the processes; nothing may be decoding."""

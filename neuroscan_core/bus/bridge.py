@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from types import TracebackType
 from typing import TypeVar
 
 from neuroscan_core.domain.errors import RequestTimeout
@@ -23,6 +22,7 @@ from neuroscan_core.domain.requests import (
     Reply,
     Request,
 )
+from neuroscan_core.lifetime import Runs
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 
@@ -38,7 +38,7 @@ LONG_PATIENCE_S = 10.0
 SILENCE_S = 5.0  # heartbeats come once a second
 
 
-class Bridge:
+class Bridge(Runs):
     """Forwards events from `source` to `target`, and requests the other way.
 
     Parameters
@@ -78,15 +78,6 @@ class Bridge:
         if self._thread.ident is not None:
             self._thread.join(timeout=5.0)
         self._events.close()
-
-    def __enter__(self) -> Bridge:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def problems(self) -> list[str]:
         """What keeps it from its work, as sentences."""

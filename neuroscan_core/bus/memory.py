@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from neuroscan_core.bus.wire import Failure
@@ -21,12 +20,13 @@ from neuroscan_core.bus.worker import RequestWorker
 from neuroscan_core.domain.errors import BusError, RequestTimeout
 from neuroscan_core.domain.events import Event
 from neuroscan_core.domain.requests import Reply, Request
+from neuroscan_core.lifetime import Closes
 
 Q = TypeVar("Q", bound="Request[Reply]")
 R = TypeVar("R", bound=Reply)
 
 
-class MemorySubscription:
+class MemorySubscription(Closes):
     """See `ports.Subscription`; made by `InMemoryBus.subscribe`."""
 
     def __init__(self, bus: InMemoryBus, event_types: tuple[type[Event], ...], capacity: int) -> None:
@@ -62,16 +62,8 @@ class MemorySubscription:
             self._is_closed = True
             self._changed.notify_all()
 
-    def __enter__(self) -> MemorySubscription:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class InMemoryBus:
+class InMemoryBus(Closes):
     """A `ports.MessageBus` without a network."""
 
     def __init__(self) -> None:
@@ -155,14 +147,6 @@ class InMemoryBus:
     def _check_open(self) -> None:
         if self._is_closed:
             raise BusError("The bus is closed.")
-
-    def __enter__(self) -> InMemoryBus:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _settle(answer: Future[Reply], reply: Reply) -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import zmq
@@ -35,6 +34,7 @@ from neuroscan_core.config import BusConfig
 from neuroscan_core.domain.errors import BusError, ConfigurationError, WireFormatError
 from neuroscan_core.domain.events import Event
 from neuroscan_core.domain.requests import Reply, Request
+from neuroscan_core.lifetime import Closes
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
@@ -47,7 +47,7 @@ LINGER_MS = 200  # what is already answered may still leave when a process ends
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 2000, 6000  # finds a TCP peer that lost its power
 
 
-class ZeroMqSubscription:
+class ZeroMqSubscription(Closes):
     """See `ports.Subscription`; made by `ZeroMqBus.subscribe`. One thread receives, any thread may close."""
 
     def __init__(self, sub: ZmqSocket, on_close: Callable[[ZeroMqSubscription], None]) -> None:
@@ -89,14 +89,6 @@ class ZeroMqSubscription:
                 self._closing.close()
         self._on_close(self)
 
-    def __enter__(self) -> ZeroMqSubscription:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 def _event(frames: list[zmq.Frame]) -> Event | None:
     try:
@@ -107,7 +99,7 @@ def _event(frames: list[zmq.Frame]) -> Event | None:
     return event if isinstance(event, Event) else None
 
 
-class ZeroMqBus:
+class ZeroMqBus(Closes):
     """A `ports.MessageBus` between processes.
 
     Parameters
@@ -281,14 +273,6 @@ class ZeroMqBus:
                     self._keys.protect_server(made)
             _bind_or_explain(made, endpoint, self._role)
         return made
-
-    def __enter__(self) -> ZeroMqBus:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.inference.bundle import Bundle
 from neuroscan_core.inference.gate import check_against_reference, limits_for
 from neuroscan_core.inference.variants import variant_path
+from neuroscan_core.lifetime import Closes
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Closes):
     """A network on ONNX Runtime; adapter of `ports.InferenceEngine`.
 
     Parameters
@@ -85,14 +85,6 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Release the engine."""
         self._pool.shutdown()
-
-    def __enter__(self) -> OnnxRuntimeEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open_quantised(self, bundle: Bundle) -> bool:
         """Open the INT8 file that nobody asked for; False where it cannot be used."""

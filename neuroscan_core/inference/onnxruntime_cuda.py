@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +11,7 @@ from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.inference.bundle import Bundle
 from neuroscan_core.inference.gate import check_against_reference, keeps_items_apart
 from neuroscan_core.inference.onnxruntime import num_processors, open_session
+from neuroscan_core.lifetime import Closes
 
 PROVIDER = "CUDAExecutionProvider"
 OPTIONS = {
@@ -22,7 +21,7 @@ OPTIONS = {
 }
 
 
-class OnnxRuntimeCudaEngine:
+class OnnxRuntimeCudaEngine(Closes):
     """A network on ONNX Runtime's CUDA provider; adapter of `ports.InferenceEngine`.
 
     Parameters
@@ -77,14 +76,6 @@ class OnnxRuntimeCudaEngine:
     def close(self) -> None:
         """Release the engine."""
         self._session = None
-
-    def __enter__(self) -> OnnxRuntimeCudaEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run_part(self, image_NCHW: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         from onnxruntime.capi import onnxruntime_pybind11_state as failures

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +24,7 @@ from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.inference.bundle import Bundle, Reference
 from neuroscan_core.inference.gate import check_against_reference, keeps_items_apart
 from neuroscan_core.inference.triton_wire import MAX_CONCURRENT_REQUESTS, Image, WireClient, WireFailure, open_client
+from neuroscan_core.lifetime import Closes
 from neuroscan_core.log import get_logger
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ UNWATCHED_S = 0.5  # no server loads a network faster, so a restart shows as a f
 TRUSTED_S = 30.0
 
 
-class TritonEngine:
+class TritonEngine(Closes):
     """A network on a Triton server; adapter of `ports.InferenceEngine`.
 
     A request that fails is tried again for `config.timeout_s`, over a new connection whose model is checked anew: a
@@ -109,14 +109,6 @@ class TritonEngine:
         self._closing.set()
         self._thread.submit(self._disconnect)
         self._thread.shutdown()
-
-    def __enter__(self) -> TritonEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _on_thread(self, work: Callable[[], T]) -> T:
         return self._thread.submit(work).result()

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -39,6 +38,7 @@ from neuroscan_core.domain.requests import (
     SubmitSegmentation,
 )
 from neuroscan_core.domain.segmentation import ModelIdentity
+from neuroscan_core.lifetime import Runs
 from neuroscan_core.log import get_logger, series_context
 from neuroscan_core.pipeline.streaming import SliceMask, Window, segment_windows
 from neuroscan_core.ports import InferenceEngine, MessageBus
@@ -76,7 +76,7 @@ class EventFeed(Protocol):
         ...
 
 
-class SegmentationService:
+class SegmentationService(Runs):
     """Segments every open series while it arrives.
 
     Parameters
@@ -152,15 +152,6 @@ class SegmentationService:
         for engine in self._engines.values():
             engine.close()
         log.info("segmenter has stopped")
-
-    def __enter__(self) -> SegmentationService:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

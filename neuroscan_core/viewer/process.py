@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Protocol
 
 import uvicorn
@@ -38,6 +37,7 @@ from neuroscan_core.domain.requests import (
     ListSeries,
     Request,
 )
+from neuroscan_core.lifetime import Runs
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 from neuroscan_core.viewer.app import create_app
@@ -129,7 +129,7 @@ class BusStatus:
             return None
 
 
-class Viewer:
+class Viewer(Runs):
     """The status page with health and metrics.
 
     Parameters
@@ -209,15 +209,6 @@ class Viewer:
         """Host and port on which the page is."""
         host, port = self._socket.getsockname()[:2]
         return str(host), int(port)
-
-    def __enter__(self) -> Viewer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Begin to watch and to serve."""

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from neuroscan_core.domain.errors import EngineUnavailable
+from neuroscan_core.lifetime import Closes
 from training.compare.candidate import Candidate
 
 RUNS = ("engine", "tta", "pipeline")
@@ -68,7 +68,7 @@ class Measured:
     timings: dict[str, Timing] = field(default_factory=lambda: {run: Timing() for run in RUNS})
 
 
-class Worker:
+class Worker(Closes):
     """A process that runs one candidate.
 
     Raises
@@ -130,14 +130,6 @@ class Worker:
             raise EngineUnavailable(f"{self._candidate.label} cannot be measured. {answer['error']}")
         found: dict[str, Any] = answer
         return found
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def measure(

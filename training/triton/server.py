@@ -22,9 +22,9 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from neuroscan_core.domain.errors import EngineUnavailable
+from neuroscan_core.lifetime import Runs
 
 STOP_S, READY_S, POLL_S = 20.0, 120.0, 0.05
 INSTALL = "pip install --no-deps nvidia-pytriton  # Linux on x86-64, glibc 2.35 or newer"
@@ -85,7 +85,7 @@ class Listening:
     tls: Certificates | None = None
 
 
-class TritonServer:
+class TritonServer(Runs):
     """A server process over a repository; a context manager.
 
     Parameters
@@ -162,15 +162,6 @@ class TritonServer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-
-    def __enter__(self) -> TritonServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _command(self) -> list[str]:
         where = self.listening

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from neuroscan_core.inference.tensorrt.kept_plans import KeptPlans
 from neuroscan_core.inference.tensorrt.network import NetworkFile, networks_to_try
 from neuroscan_core.inference.tensorrt.plan_cache import Device, PlanKey
 from neuroscan_core.inference.tensorrt.runtime import PlanRuntime
+from neuroscan_core.lifetime import Closes
 from neuroscan_core.log import get_logger
 
 log = get_logger(__name__)
@@ -69,7 +69,7 @@ INSTALL = (
 )
 
 
-class TensorRtEngine:
+class TensorRtEngine(Closes):
     """A network on TensorRT; adapter of `ports.InferenceEngine`.
 
     Parameters
@@ -137,14 +137,6 @@ class TensorRtEngine:
             self._cuda.close(runtime.close if runtime is not None else lambda: None)
         except EngineUnavailable as exc:
             log.warning("the GPU did not let go of an engine", model=self.card.name, reason=str(exc))
-
-    def __enter__(self) -> TensorRtEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open_first(self, networks: tuple[NetworkFile, ...], device: Device, kept: KeptPlans) -> NetworkFile:
         """Load or build the first network for which this GPU has all kernels."""

@@ -12,6 +12,7 @@ from neuroscan_core.domain.errors import BusError, CaseNotFound
 from neuroscan_core.domain.events import Event, GatewayHeartbeat, SeriesEvent, SeriesProgress
 from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.requests import GetIdentity, Identity, ListSeries
+from neuroscan_core.lifetime import Runs
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 from neuroscan_core.viewer.case_ids import series_case_id
@@ -48,7 +49,7 @@ class _Entry:
         return self.loader.case
 
 
-class CaseStore:
+class CaseStore(Runs):
     """Finds cases. Thread-safe.
 
     Parameters
@@ -94,13 +95,6 @@ class CaseStore:
         self._work.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=5)
-
-    def __enter__(self) -> CaseStore:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     # ------------------------------------------------------------------------------------------------- what is told
 

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import rclpy
@@ -24,6 +23,7 @@ from rclpy.subscription import Subscription
 from neuroscan_core.domain.errors import BusError
 from neuroscan_core.domain.events import Event
 from neuroscan_core.domain.requests import Reply, Request
+from neuroscan_core.lifetime import Closes
 from neuroscan_core.log import get_logger
 from neuroscan_ros import qos
 from neuroscan_ros.asking import RequestClient
@@ -41,7 +41,7 @@ R = TypeVar("R", bound=Reply)
 _node_numbers = itertools.count(1)
 
 
-class Ros2Bus:
+class Ros2Bus(Closes):
     """A `ports.MessageBus` on a node; whoever made the node has it spun by `spinning.spinning`.
 
     Parameters
@@ -176,14 +176,6 @@ class Ros2Bus:
     def _check_open(self) -> None:
         if self._is_closed:
             raise BusError("The bus is closed.")
-
-    def __enter__(self) -> Ros2Bus:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _acceptor(subscription: Ros2Subscription, topic: Topic) -> Callable[[Any], None]:

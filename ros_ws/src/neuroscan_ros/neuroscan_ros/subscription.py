@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 from neuroscan_core.domain.errors import WireFormatError
 from neuroscan_core.domain.events import Event
+from neuroscan_core.lifetime import Closes
 from neuroscan_core.log import get_logger
 from neuroscan_ros.topics import Topic, event_type_of, topic_of
 
@@ -89,7 +89,7 @@ class _Publisher:
         return earliest.arrived_at_s + (MAX_HOLD_S if self.is_unsettled else HOLD_S)
 
 
-class Ros2Subscription:
+class Ros2Subscription(Closes):
     """See `ports.Subscription`; made by `Ros2Bus.subscribe`.
 
     Messages come by `accept` from the thread that spins, and are read in the thread that receives. That thread takes
@@ -196,11 +196,3 @@ class Ros2Subscription:
             self._is_closed = True
             self._changed.notify_all()
         self._on_close(self)
-
-    def __enter__(self) -> Ros2Subscription:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
