@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from neuroscan_core.cli.console import ConfigFile, load
-from neuroscan_core.process import PICTURES_WAIT
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +32,6 @@ def segment_case(
     from neuroscan_core.viewer.cases.compare import SEGMENTATION
     from neuroscan_core.viewer.cases.folder import CaseFolder
 
-    os.nice(PICTURES_WAIT)
     node, case = load(config), CaseFolder(folder)
 
     def progress(done: int, of: int) -> None:

@@ -6,7 +6,6 @@ arguments hold nothing of the patient.
 
 from __future__ import annotations
 
-import json
 import queue
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from neuroscan_core.domain.segmentation import ModelIdentity
 from neuroscan_core.log import get_logger
 from neuroscan_core.viewer.cases.case import Case
 from neuroscan_core.viewer.cases.folder import CaseFolder
+from neuroscan_core.viewer.worker import end_worker, messages_of, start_worker
 
 log = get_logger(__name__)
 
@@ -65,7 +65,7 @@ class CompareJobs:
         self._stopping.set()
         with self._lock:
             if self._process is not None:
-                self._process.kill()
+                end_worker(self._process)
         if self._thread.ident is not None:
             while True:
                 try:
@@ -152,22 +152,18 @@ class CompareJobs:
         with self._lock:
             if self._stopping.is_set():
                 raise CaseError("The viewer stops.")
-            self._process = process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-        timer = threading.Timer(self._timeout_s, process.kill)
+            self._process = process = start_worker(command)
+        timer = threading.Timer(self._timeout_s, end_worker, (process,))
         timer.start()
         last: dict[str, Any] = {}
-        assert process.stdout is not None
         try:
-            for line in process.stdout:
-                last = _message(line) or last
-                if "progress" in last:
-                    case.note_added(sid, float(last["progress"]))
-            status = process.wait()
+            with process:  # closes its output and waits
+                for last in messages_of(process):
+                    if "progress" in last:
+                        case.note_added(sid, float(last["progress"]))
+            status = process.returncode
         finally:
             timer.cancel()
-            process.stdout.close()
             with self._lock:
                 self._process = None
         if status != 0 or "engine" not in last:
@@ -175,11 +171,3 @@ class CompareJobs:
                 str(last.get("error") or "The model could not be run to its end."), remedy=str(last.get("remedy") or "")
             )
         return ModelIdentity(card.name, card.version, card.onnx_sha256, str(last["engine"]))
-
-
-def _message(line: str) -> dict[str, Any]:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}

@@ -1,33 +1,22 @@
-"""Runs `neuroscan diagnose` for one diagnosis after the other, in processes that can be ended.
-
-A worker has a low priority, so that masks of series that are arriving come first; a bound of memory; and is the first
-that the kernel ends where memory is short. It ends by itself when the viewer is gone.
-"""
+"""Runs `neuroscan diagnose` for one diagnosis after the other, in processes that can be ended."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import resource
 import signal
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Sequence
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from neuroscan_core.domain.errors import WebProblem
 from neuroscan_core.log import get_logger
 from neuroscan_core.viewer.diagnose.store import DONE, QUEUED, DiagnosisStore, Job
+from neuroscan_core.viewer.worker import end_worker, messages_of, start_worker
 
 log = get_logger(__name__)
 
-NICENESS = 15
-MAX_WORKER_BYTES = 16 << 30  # of addresses; the engine reserves far more than it uses
-OOM_SCORE = 800
 SWEEP_S = 30.0
 ENDING_S = 3.0
 _BROKE = "The worker ended before its work was done."
@@ -123,7 +112,7 @@ class DiagnosisQueue:
         process = self._running.get(case_id)
         if process is not None:
             self._ended_by_us[case_id] = (reason, remedy)
-            _signal(process, signal.SIGKILL)
+            end_worker(process)
 
     # -------------------------------------------------------------------------------------------------- their threads
 
@@ -154,9 +143,8 @@ class DiagnosisQueue:
         last: dict[str, Any] = {}
         try:
             with process:  # closes its output and waits
-                assert process.stdout is not None
-                for line in process.stdout:
-                    last = _message(line) or last
+                for message in messages_of(process):
+                    last = message
             status = process.returncode
         finally:
             timer.cancel()
@@ -191,12 +179,7 @@ class DiagnosisQueue:
         command = [*self._command, str(self._store.upload_dir(job.id)), "-o", str(folder), "--case", "--progress-json"]
         command += ["--models", ",".join(job.models)] if job.models else []
         command += ["--tta"] if job.tta else []
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-        _restrain(process.pid)
-        return process
+        return start_worker(command)
 
     def _sweep(self) -> None:
         while True:
@@ -205,27 +188,3 @@ class DiagnosisQueue:
                 self._store.delete(case_id)
             if self._stopping.wait(SWEEP_S):
                 return
-
-
-def _restrain(pid: int) -> None:
-    """Less of everything for a worker; where the system does not allow it, it runs as it is."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
-    with contextlib.suppress(OSError, AttributeError, ValueError):
-        resource.prlimit(pid, resource.RLIMIT_AS, (MAX_WORKER_BYTES, MAX_WORKER_BYTES))
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
-
-
-def _signal(process: subprocess.Popen[str], number: int) -> None:
-    """To the worker and all that it has started."""
-    with contextlib.suppress(OSError):
-        os.killpg(process.pid, number)
-
-
-def _message(line: str) -> dict[str, Any]:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
