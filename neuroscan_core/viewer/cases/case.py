@@ -7,13 +7,14 @@ along their normal is in `meta` (``positions_mm``).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neuroscan_core.domain.errors import CaseNotFound
 from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import Volume
@@ -59,6 +60,20 @@ class SliceBlock:
     content: bytes
     num_slices: int
     pixels_revision: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        stored_nji: Sequence[npt.NDArray[np.uint16]] | npt.NDArray[np.uint16],
+        start: int,
+        count: int,
+        revision: int = 0,
+    ) -> SliceBlock:
+        """At most `count` slices from a number on; fewer where they would exceed `MAX_BLOCK_BYTES`."""
+        start = max(0, start)
+        most = max(1, MAX_BLOCK_BYTES // max(1, stored_nji[0].nbytes)) if len(stored_nji) else 0
+        taken = stored_nji[start : start + min(max(0, count), most)]
+        return cls(b"".join(one_ji.astype("<u2", copy=False).tobytes() for one_ji in taken), len(taken), revision)
 
 
 @dataclass(frozen=True)
@@ -166,6 +181,27 @@ class Case(ABC):
             They are not kept.
         """
         return {}
+
+    def sequence_slices(self, name: str, start: int, count: int) -> SliceBlock:
+        """Slices of one series of a study on the grid of those of `slices`, with the same numbers.
+
+        Its own scale and window are in ``sources`` of `meta`. Voxels that the series does not reach are 0.
+
+        Parameters
+        ----------
+        name : str
+            One of `sequences`.
+
+        Raises
+        ------
+        CaseNotFound
+            There is no such sequence.
+        CaseNotReady
+            It is being fetched.
+        CaseConflict
+            It cannot be had: it is not kept any more, or there is no memory for it.
+        """
+        raise CaseNotFound("There is no such sequence.", remedy="Load the case again.")
 
     @abstractmethod
     def announce(self, model: str, version: str) -> str:

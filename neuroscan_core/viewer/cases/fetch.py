@@ -1,6 +1,8 @@
-"""Volumes of the series that a study was segmented from, asked of the gateway when another model is to see them."""
+"""Volumes of the series that a study was segmented from, asked of the gateway when they are to be seen."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,8 +16,17 @@ REPLAY_LIMIT = 16
 REQUEST_TIMEOUT_S = 10.0
 
 
-def fetch_volume(bus: MessageBus, source: StudySource) -> Volume:
+def _go_on(share: float) -> None:
+    """Tell nobody."""
+
+
+def fetch_volume(bus: MessageBus, source: StudySource, progress: Callable[[float], None] = _go_on) -> Volume:
     """Voxels of a series of a study.
+
+    Parameters
+    ----------
+    progress : callable
+        Told between requests which share of the slices is there, 0..1; may raise.
 
     Raises
     ------
@@ -26,6 +37,7 @@ def fetch_volume(bus: MessageBus, source: StudySource) -> Volume:
     voxels_kji = np.zeros(source.geometry.shape, np.float32)
     missing, sequence = set(index), 0
     while missing:
+        progress(1 - len(missing) / len(index))
         try:
             request = ReplaySeries(source.series_instance_uid, sequence, REPLAY_LIMIT)
             events = bus.request(request, timeout_s=REQUEST_TIMEOUT_S)

@@ -4,7 +4,8 @@
       case.json                            title, state, warnings, files to download, reports
       agents.json                          what the agents did, as `GET /api/cases/{id}` has it
       volume.json, volume.npy              geometry and scale; uint16 (slices, rows, columns), ordered along the normal
-      source-NAME.json, .npy               the same for each series of a study, where another model is to be run on it
+      source-NAME.json, .npy               the same for each series of a study, on its own grid
+      sequence-NAME.npy                    a series of a study on the grid of the volume, where that is another one
       segmentations/SID.json               model, labels, measurements
       segmentations/SID.labels.npy         uint8 (slices, rows, columns)
       segmentations/SID.probabilities.npy  the same, 0..255 = 0..1; where the model gives any
@@ -31,9 +32,10 @@ from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import FrameKey, Volume
 from neuroscan_core.viewer.cases.describe import composite_entries, label_entries, triage_entry
-from neuroscan_core.viewer.cases.pixels import Histogram, Scale
+from neuroscan_core.viewer.cases.pixels import Scale, StoredVolume
 
 SEGMENTATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NO_SOURCE = "A series of the study is not there."
 _UNNAMED = "volume"  # stands for SOP Instance UIDs, which have no place here
 
 
@@ -108,9 +110,18 @@ class CaseFolder:
         has_millimetres : bool
             False for pictures: what would be measured in millimetres is left out.
         """
-        self._write_volume("volume", volume, has_millimetres=has_millimetres)
+        stored = self._write_stored("volume", volume.voxels_kji)
+        facts = {"geometry": asdict(volume.geometry), **stored, "has_millimetres": has_millimetres}
+        self._write_json("volume.json", facts)
 
-    def write_source(self, name: str, volume: Volume, *, is_reference: bool) -> None:
+    def write_source(
+        self,
+        name: str,
+        volume: Volume,
+        *,
+        is_reference: bool,
+        shown_kji: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         """Keep the voxels of one series of a study.
 
         Parameters
@@ -119,19 +130,27 @@ class CaseFolder:
             Of the sequence, e.g. ``T1ce``.
         is_reference : bool
             Whether results lie on its grid.
+        shown_kji : ndarray of float32, optional
+            The same on the grid of what `write_volume` was told before, to be looked at; of the reference, any.
         """
         assert SEGMENTATION_ID.fullmatch(name), name
-        self._write_volume(f"source-{name}", volume, is_reference=is_reference)
-
-    def _write_volume(self, name: str, volume: Volume, **facts: bool) -> None:
-        scale, histogram = Scale.for_values(volume.voxels_kji, is_complete=True), Histogram()
-        stored_kji = scale.store(volume.voxels_kji)
-        for stored_ji in stored_kji:
-            histogram.add(stored_ji)
-        self._write_array(f"{name}.npy", stored_kji)
-        self._write_json(f"{name}.json", {
-            "geometry": asdict(volume.geometry), "scale": scale.as_json(), "window": histogram.window(scale), **facts,
+        if is_reference and shown_kji is not None:
+            facts = self._read_json("volume.json")
+            own = shown = {key: facts[key] for key in ("array", "scale", "window")}
+        else:
+            own = shown = self._write_stored(f"source-{name}", volume.voxels_kji)
+            if shown_kji is not None and not _is_same(shown_kji, volume.voxels_kji):
+                shown = self._write_stored(f"sequence-{name}", shown_kji)
+        self._write_json(f"source-{name}.json", {
+            "geometry": asdict(volume.geometry), **own, "is_reference": is_reference,
+            "shown": None if shown_kji is None else shown,
         })  # fmt: skip
+
+    def _write_stored(self, name: str, voxels_kji: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """Write an array; how it is to be read."""
+        volume = StoredVolume.of(voxels_kji)
+        self._write_array(f"{name}.npy", volume.stored_kji)
+        return {"array": f"{name}.npy", "scale": volume.scale.as_json(), "window": volume.window}
 
     def write_segmentation(
         self,
@@ -242,15 +261,36 @@ class CaseFolder:
         return Volume(geometry, slice_keys(geometry.num_slices), self.scale().restore(self.stored_kji()))
 
     def read_sources(self) -> dict[str, Volume]:
-        """Volumes of a study by sequence, the reference first; empty where there are none."""
-        found: list[tuple[bool, str, Volume]] = []
-        for file in self.path.glob("source-*.json"):
-            facts = self._read_json(file.name)
-            geometry = geometry_of(facts["geometry"])
-            stored_kji = self._read_array(f"{file.stem}.npy", "A series of the study is not there.")
-            volume = Volume(geometry, slice_keys(geometry.num_slices), Scale(**facts["scale"]).restore(stored_kji))
-            found.append((not facts["is_reference"], file.stem.removeprefix("source-"), volume))
-        return {name: volume for _, name, volume in sorted(found, key=lambda one: one[:2])}
+        """Volumes of a study by sequence, each on its own grid, the reference first; empty where there are none."""
+        return {name: self._read_source(facts) for name, facts in self.source_facts().items()}
+
+    def _read_source(self, facts: dict[str, Any]) -> Volume:
+        geometry = geometry_of(facts["geometry"])
+        stored_kji = self._read_array(facts["array"], _NO_SOURCE)
+        return Volume(geometry, slice_keys(geometry.num_slices), Scale(**facts["scale"]).restore(stored_kji))
+
+    def source_facts(self) -> dict[str, dict[str, Any]]:
+        """What was told of each series of a study, by sequence, the reference first.
+
+        ``shown`` has scale and window of what `shown_source_kji` gives, or is None.
+        """
+        read = {
+            file.stem.removeprefix("source-"): self._read_json(file.name) for file in self.path.glob("source-*.json")
+        }
+        found = {name: facts for name, facts in read.items() if isinstance(facts, dict)}
+        return {name: found[name] for name in sorted(found, key=lambda name: (not found[name]["is_reference"], name))}
+
+    def shown_source_kji(self, name: str) -> npt.NDArray[np.uint16]:
+        """Voxels of a series of a study on the grid of the volume, as they are stored, mapped into memory.
+
+        Raises
+        ------
+        CaseNotFound
+        """
+        facts = self.source_facts().get(name)
+        if facts is None or facts["shown"] is None:
+            raise CaseNotFound("There is no such sequence.", remedy="Load the case again.")
+        return np.asarray(self._read_array(facts["shown"]["array"], _NO_SOURCE), dtype=np.uint16)
 
     def segmentations(self) -> list[dict[str, Any]]:
         """What was told of each segmentation, oldest first."""
@@ -315,6 +355,13 @@ def geometry_of(raw: dict[str, Any]) -> StackGeometry:
         key: tuple(value) if isinstance(value, list) else value for key, value in raw["first"].items()
     }
     return StackGeometry(SliceGeometry(**first), float(raw["spacing_mm"]), int(raw["num_slices"]))
+
+
+def _is_same(shown_kji: npt.NDArray[np.float32], own_kji: npt.NDArray[np.float32]) -> bool:
+    """Whether nothing was resampled: what is not finite became 0 then, too."""
+    return shown_kji.shape == own_kji.shape and np.array_equal(
+        shown_kji, np.nan_to_num(own_kji, posinf=0.0, neginf=0.0)
+    )
 
 
 def _check_id(segmentation_id: str) -> None:

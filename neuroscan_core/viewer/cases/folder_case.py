@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from neuroscan_core.domain.model_card import ModelCard
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
 from neuroscan_core.domain.volume import Volume
 from neuroscan_core.viewer.cases.cache import Cache
-from neuroscan_core.viewer.cases.case import DIAGNOSIS, MAX_BLOCK_BYTES, Case, Download, MaskUpdate, SliceBlock
+from neuroscan_core.viewer.cases.case import DIAGNOSIS, Case, Download, MaskUpdate, SliceBlock
 from neuroscan_core.viewer.cases.describe import geometry_entry
 from neuroscan_core.viewer.cases.files import make_download
 from neuroscan_core.viewer.cases.folder import CaseFolder
 from neuroscan_core.viewer.cases.masks import FAILED, FINAL, RUNNING
+from neuroscan_core.viewer.cases.resampled import READY
 
 if TYPE_CHECKING:
     from neuroscan_core.pipeline.surface import SurfacePart
@@ -69,7 +71,7 @@ class FolderCase(Case):
         meta: dict[str, Any] = {
             "id": self._id, "kind": DIAGNOSIS, "title": case.get("title", ""), "state": case.get("state", "waiting"),
             "modality": case.get("modality", ""), "description": case.get("description", ""), "revision": revision,
-            "pixels_revision": 0, "identity": None, "sources": [], "agents": self._folder.agents(),
+            "pixels_revision": 0, "identity": None, "sources": self._sources(), "agents": self._folder.agents(),
             "reason": case.get("reason", ""), "remedy": case.get("remedy", ""), "warnings": case.get("warnings", []),
             "verdict": case.get("verdict", ""),
             "reports": [
@@ -93,6 +95,15 @@ class FolderCase(Case):
         )  # fmt: skip
         meta["downloads"] = self._downloads(case, segmentations, has_volume=facts is not None)
         return meta
+
+    def _sources(self) -> list[dict[str, Any]]:
+        """The series of a study, on the grid of what is shown first: files, so that each can be had at once."""
+        return [
+            {"name": name, "is_shown": facts["is_reference"], "num_slices": facts["geometry"]["num_slices"],
+             "state": READY, "reason": "", "scale": facts["shown"]["scale"], "window": facts["shown"]["window"],
+             "pixels_revision": 0}
+            for name, facts in self._folder.source_facts().items() if facts["shown"] is not None
+        ]  # fmt: skip
 
     def _segmentation_entry(self, entry: dict[str, Any], num_slices: int) -> dict[str, Any]:
         done = {"state": FINAL, "revision": 1, "num_masks": num_slices, "latency_ms": None, "reason": ""}
@@ -121,10 +132,11 @@ class FolderCase(Case):
         """See `Case`."""
         if self._folder.volume_facts() is None:
             return SliceBlock(b"", 0)
-        stored_kji, start = self._folder.stored_kji(), max(0, start)
-        count = min(max(0, count), max(1, MAX_BLOCK_BYTES // max(1, stored_kji[:1].nbytes)))
-        stored_nji = stored_kji[start : start + count]
-        return SliceBlock(stored_nji.astype("<u2").tobytes(), len(stored_nji))
+        return SliceBlock.of(self._folder.stored_kji(), start, count)
+
+    def sequence_slices(self, name: str, start: int, count: int) -> SliceBlock:
+        """See `Case`."""
+        return SliceBlock.of(self._folder.shown_source_kji(name), start, count)
 
     def masks(self, segmentation_id: str, since: int) -> MaskUpdate:
         """See `Case`."""
@@ -159,6 +171,15 @@ class FolderCase(Case):
     def volume(self) -> Volume:
         """See `Case`."""
         return self._folder.read_volume()
+
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """See `Case`."""
+        return tuple(self._folder.source_facts())
+
+    def sources(self) -> Mapping[str, Volume]:
+        """See `Case`."""
+        return self._folder.read_sources()
 
     def download(self, kind: str, segmentation_id: str | None = None, slice_number: int | None = None) -> Download:
         """See `Case`."""

@@ -33,10 +33,15 @@ class Scale:
     @classmethod
     def for_values(cls, *arrays_ji: npt.NDArray[np.generic], is_complete: bool = False) -> Scale:
         """A scale that holds these values, and more of the kind unless they are all there will be."""
-        finite = [np.nan_to_num(np.asarray(array, dtype=np.float32), posinf=0, neginf=0) for array in arrays_ji]
-        low = min((float(array.min()) for array in finite if array.size), default=0.0)
-        high = max((float(array.max()) for array in finite if array.size), default=0.0)
-        if all(np.array_equal(array, np.rint(array)) for array in finite):
+        lows, highs, is_whole = [], [], True
+        for array in arrays_ji:  # one after the other: of a volume there is not another copy in memory
+            finite = np.nan_to_num(np.asarray(array, dtype=np.float32), posinf=0, neginf=0)
+            if finite.size:
+                lows.append(float(finite.min()))
+                highs.append(float(finite.max()))
+            is_whole = is_whole and np.array_equal(finite, np.rint(finite))
+        low, high = min(lows, default=0.0), max(highs, default=0.0)
+        if is_whole:
             for intercept in (0.0, -32768.0):
                 if low >= intercept and high <= LEVELS + intercept:
                     return cls(1.0, intercept)
@@ -92,3 +97,30 @@ class Histogram:
         if not high > low:
             high = low + 1.0
         return {"low": low * scale.slope + scale.intercept, "high": high * scale.slope + scale.intercept}
+
+
+@dataclass(frozen=True, eq=False)
+class StoredVolume:
+    """All voxels of a volume as they are stored.
+
+    Parameters
+    ----------
+    stored_kji : ndarray of uint16, shape (slices, rows, columns)
+    scale : Scale
+    window : dict
+        Values between which most voxels lie: ``low`` and ``high``.
+    """
+
+    stored_kji: npt.NDArray[np.uint16]
+    scale: Scale
+    window: dict[str, float]
+
+    @classmethod
+    def of(cls, voxels_kji: npt.NDArray[np.float32]) -> StoredVolume:
+        """Store a volume that is whole."""
+        scale, histogram = Scale.for_values(*voxels_kji, is_complete=True), Histogram()
+        stored_kji = np.empty(voxels_kji.shape, np.uint16)
+        for k, voxels_ji in enumerate(voxels_kji):
+            stored_kji[k] = scale.store(voxels_ji)
+            histogram.add(stored_kji[k])
+        return cls(stored_kji, scale, histogram.window(scale))

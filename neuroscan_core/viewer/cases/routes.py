@@ -20,7 +20,7 @@ from neuroscan_core.domain.errors import BusError, CaseError, CaseNotFound, Case
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.domain.requests import Identity
 from neuroscan_core.log import get_logger
-from neuroscan_core.viewer.cases.case import Case, Download
+from neuroscan_core.viewer.cases.case import Case, Download, SliceBlock
 from neuroscan_core.viewer.cases.compare import CompareJobs
 from neuroscan_core.viewer.cases.describe import SPARE_COLOURS
 from neuroscan_core.viewer.cases.store import CaseStore
@@ -66,9 +66,15 @@ def case_routes(
 
     def slices(request: Request) -> Response:
         case = _case(store, request)
-        block = case.slices(_number(request, "from", 0), _number(request, "count", 1))
-        headers = {"x-num-slices": str(block.num_slices), "x-pixels-revision": str(block.pixels_revision), **_IMMUTABLE}
-        return Response(block.content, media_type=_BINARY, headers=headers)
+        return _slices_response(case.slices(_number(request, "from", 0), _number(request, "count", 1)))
+
+    def sequence(request: Request) -> Response:
+        start, count = _number(request, "from", 0), _number(request, "count", 1)
+        try:
+            block = _case(store, request).sequence_slices(request.path_params["name"], start, count)
+        except CaseNotReady as waiting:
+            return _waiting("loading", waiting)
+        return _slices_response(block)
 
     def masks(request: Request) -> Response:
         update = _case(store, request).masks(request.path_params["sid"], _number(request, "since", -1))
@@ -79,8 +85,7 @@ def case_routes(
         try:
             values_nji = _case(store, request).probabilities(request.path_params["sid"])
         except CaseNotReady as waiting:
-            body = {"state": "computing", "progress": round(waiting.progress, 3), "error": waiting.message}
-            return JSONResponse(body, status_code=202, headers={"retry-after": "1"})
+            return _waiting("computing", waiting)
         return Response(np.ascontiguousarray(values_nji).tobytes(), media_type=_BINARY)
 
     def surface(request: Request) -> Response:
@@ -115,6 +120,7 @@ def case_routes(
         Route("/api/models", models),
         Route(base, meta, methods=["GET"]),
         Route(f"{base}/slices", slices),
+        Route(f"{base}/sequences/{{name}}/slices", sequence),
         Route(f"{base}/segmentations/{{sid}}/masks", masks),
         Route(f"{base}/segmentations/{{sid}}/probabilities", probabilities),
         Route(f"{base}/segmentations/{{sid}}/surface", surface),
@@ -126,6 +132,17 @@ def case_routes(
 
 def _case(store: CaseStore, request: Request) -> Case:
     return store.get(request.path_params["case"])
+
+
+def _slices_response(block: SliceBlock) -> Response:
+    headers = {"x-num-slices": str(block.num_slices), "x-pixels-revision": str(block.pixels_revision), **_IMMUTABLE}
+    return Response(block.content, media_type=_BINARY, headers=headers)
+
+
+def _waiting(state: str, waiting: CaseNotReady) -> Response:
+    """Ask again: it is being made."""
+    body = {"state": state, "progress": round(waiting.progress, 3), "error": waiting.message}
+    return JSONResponse(body, status_code=202, headers={"retry-after": "1"})
 
 
 def _identity(store: CaseStore, case_id: str) -> tuple[dict[str, str] | None, str]:

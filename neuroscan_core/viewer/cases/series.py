@@ -1,7 +1,8 @@
 """A series of the node, or the segmentation of a study, as a case.
 
 What the bus brings goes in by `take` and the like (`told`); `loader` asks for what is missing. What is given here is
-in memory, so nothing but `probabilities`, `sources` and `download` of objects waits for anybody else.
+in memory, so nothing but `probabilities`, `sources` and `download` of objects waits for anybody else. Sequences of a
+study that are not shown first are brought into memory by `resampled`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.errors import CaseConflict, CaseNotFound, CaseNotReady
+from neuroscan_core.domain.events import StudySource
 from neuroscan_core.domain.model_card import ModelCard, ModelKind
 from neuroscan_core.domain.requests import GetProbabilities, GetResultObject, ListResults
 from neuroscan_core.domain.segmentation import ModelIdentity, Segmentation
@@ -25,6 +27,7 @@ from neuroscan_core.viewer.cases.describe import SPARE_COLOURS
 from neuroscan_core.viewer.cases.fetch import fetch_volume
 from neuroscan_core.viewer.cases.files import make_download
 from neuroscan_core.viewer.cases.masks import FAILED, FINAL, RUNNING, MaskSet, PackedMap
+from neuroscan_core.viewer.cases.resampled import Progress, Resampled
 from neuroscan_core.viewer.cases.series_meta import series_meta
 from neuroscan_core.viewer.cases.told import ToldSeries
 
@@ -35,6 +38,9 @@ ASK_TIMEOUT_S = 10.0
 LEAST_FOR_HEAD = 5  # slices
 HEAD_STEP = 16  # slices after which the head is computed again while it grows
 _OBJECTS = ("SEG", "SR")
+
+Fetch = Callable[[StudySource, Progress], Volume]
+ResampledBy = Callable[[Fetch, Callable[[], None]], Resampled]
 
 
 class SeriesCase(ToldSeries, Case):
@@ -49,13 +55,21 @@ class SeriesCase(ToldSeries, Case):
         Cards of the models by name.
     next_revision : callable
         Hands out growing numbers.
+    resampled_by : callable
+        Makes what brings sequences of a study onto one grid, of how a series is fetched and whom to tell.
     """
 
     def __init__(
-        self, uid: str, bus: MessageBus, cards: Mapping[str, ModelCard], next_revision: Callable[[], int]
+        self,
+        uid: str,
+        bus: MessageBus,
+        cards: Mapping[str, ModelCard],
+        next_revision: Callable[[], int],
+        resampled_by: ResampledBy,
     ) -> None:
         super().__init__(uid, next_revision)
         self._bus, self.cards = bus, cards
+        self.resampled = resampled_by(lambda source, progress: fetch_volume(bus, source, progress), self.bump)
         self._id = series_case_id(uid)
         self._cache = Cache()
         self._num_added = 0
@@ -64,6 +78,11 @@ class SeriesCase(ToldSeries, Case):
     def id(self) -> str:
         """See `Case`."""
         return self._id
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it takes."""
+        return super().num_bytes + self.resampled.num_bytes
 
     # ------------------------------------------------------------------------------------------------------- arrays
 
@@ -76,6 +95,19 @@ class SeriesCase(ToldSeries, Case):
         """See `Case`."""
         with self.lock:
             return self.slice_store.block(start, count)
+
+    def sequence_slices(self, name: str, start: int, count: int) -> SliceBlock:
+        """See `Case`."""
+        with self.lock:
+            study = self.study
+            if study is None or name not in self.sequences:
+                raise CaseNotFound("There is no such sequence.", remedy="Load the case again.")
+            if name == study.reference:
+                return self.slices(start, count)
+            volume = self.resampled.get(study, name)
+            places = {key: k for k, key in enumerate(study.reference_source.manifest)}
+            stored_nji = [volume.stored_kji[places[key]] for key in self.slice_store.keys]
+            return SliceBlock.of(stored_nji, start, count)
 
     def masks(self, segmentation_id: str, since: int) -> MaskUpdate:
         """See `Case`."""

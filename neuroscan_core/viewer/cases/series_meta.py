@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from neuroscan_core.domain.errors import CaseNotFound
+from neuroscan_core.domain.events import StudySource
 from neuroscan_core.domain.segmentation import Segmentation
 from neuroscan_core.viewer.cases.case import SERIES
 from neuroscan_core.viewer.cases.describe import (
@@ -15,6 +16,7 @@ from neuroscan_core.viewer.cases.describe import (
     triage_entry,
 )
 from neuroscan_core.viewer.cases.masks import FINAL, RUNNING, MaskSet
+from neuroscan_core.viewer.cases.resampled import READY
 
 if TYPE_CHECKING:
     from neuroscan_core.viewer.cases.series import SeriesCase
@@ -162,9 +164,19 @@ def _sources(case: SeriesCase) -> list[dict[str, Any]]:
     sources = sorted(case.study.sources, key=lambda source: source.sequence_name != case.study.reference)  # type: ignore[union-attr]
     return [
         {"name": source.sequence_name, "is_shown": source.sequence_name == case.study.reference,
-         "num_slices": len(source.manifest)}
+         "num_slices": len(source.manifest), **_voxels(case, source)}
         for source in sources
     ]  # fmt: skip
+
+
+def _voxels(case: SeriesCase, source: StudySource) -> dict[str, Any]:
+    """Whether the voxels of a series of a study are here, and how they are stored."""
+    study, store = case.study, case.slice_store
+    assert study is not None
+    if source.sequence_name != study.reference:
+        return case.resampled.entry(study, source)
+    return {"state": READY, "reason": "", "scale": store.scale.as_json(), "window": store.window,
+            "pixels_revision": store.pixels_revision}  # fmt: skip
 
 
 def _warnings(case: SeriesCase) -> list[str]:

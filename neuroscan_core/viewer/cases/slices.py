@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from neuroscan_core.domain.geometry import SliceGeometry
 from neuroscan_core.domain.volume import FrameKey
-from neuroscan_core.viewer.cases.case import MAX_BLOCK_BYTES, SliceBlock
+from neuroscan_core.viewer.cases.case import SliceBlock
 from neuroscan_core.viewer.cases.pixels import Histogram, Scale
 
 
@@ -90,12 +90,7 @@ class SliceStore:
 
     def block(self, start: int, count: int) -> SliceBlock:
         """At most `count` slices from a number on."""
-        start = max(0, start)
-        rows, columns = self.shape_ji
-        count = min(max(0, count), max(1, MAX_BLOCK_BYTES // max(1, 2 * rows * columns)))
-        stored = self._stored[start : start + count]
-        content = b"".join(stored_ji.astype("<u2", copy=False).tobytes() for stored_ji in stored)
-        return SliceBlock(content, len(stored), self.pixels_revision)
+        return SliceBlock.of(self._stored, start, count, self.pixels_revision)
 
     def values_kji(self, order: Sequence[int | None]) -> npt.NDArray[np.float32]:
         """Values of slices by number; None is a gap, which is darkest."""

@@ -19,8 +19,9 @@ from neuroscan_core.viewer.case_ids import series_case_id
 from neuroscan_core.viewer.cases.case import Case
 from neuroscan_core.viewer.cases.loader import SeriesLoader
 from neuroscan_core.viewer.cases.masks import MaskSet
+from neuroscan_core.viewer.cases.resampled import Resampled, SequenceThread
 from neuroscan_core.viewer.cases.revisions import Revisions
-from neuroscan_core.viewer.cases.series import SeriesCase
+from neuroscan_core.viewer.cases.series import Fetch, SeriesCase
 
 log = get_logger(__name__)
 
@@ -58,7 +59,7 @@ class CaseStore(Runs):
     cards : mapping of str to ModelCard
         Cards of the models by name.
     max_bytes : int
-        What slices and masks of all series together may take; those nobody looks at go first.
+        What slices, masks and resampled sequences of all series together may take; those nobody looks at go first.
     clock : callable
         Seconds that never go back.
     """
@@ -82,12 +83,14 @@ class CaseStore(Runs):
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="viewer-cases", daemon=True)
+        self._sequences = SequenceThread()
 
     # --------------------------------------------------------------------------------------------------- life cycle
 
     def start(self) -> None:
         """Begin to load what is looked at."""
         self._thread.start()
+        self._sequences.start()
 
     def stop(self) -> None:
         """End."""
@@ -95,6 +98,7 @@ class CaseStore(Runs):
         self._work.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=5)
+        self._sequences.stop()
 
     # ------------------------------------------------------------------------------------------------- what is told
 
@@ -207,7 +211,7 @@ class CaseStore(Runs):
         return entry
 
     def _open(self, case_id: str, uid: str, now_s: float) -> _Entry:
-        case = SeriesCase(uid, self._bus, self.cards, self._next_revision)
+        case = SeriesCase(uid, self._bus, self.cards, self._next_revision, self._resampled)
         for name, masks in self._added.pop(case_id, {}).items():
             case.restore(name, masks)
         loader = SeriesLoader(case, self._bus, clock=self._clock, has_room=lambda: self._has_room(case_id))
@@ -216,6 +220,9 @@ class CaseStore(Runs):
             loader.note_progress(self._progress[uid])
         self._work.set()
         return entry
+
+    def _resampled(self, fetch: Fetch, changed: Callable[[], None]) -> Resampled:
+        return Resampled(fetch, self._sequences, has_room=self._has_room_for, clock=self._clock, changed=changed)
 
     def _all(self) -> list[_Entry]:
         with self._lock:
@@ -241,11 +248,26 @@ class CaseStore(Runs):
             entry.case.say("" if fits else _FULL)
         return fits
 
-    def _make_room(self) -> None:
-        """Close what nobody looks at, the oldest first, while memory or number is exceeded."""
+    def _has_room_for(self, num_bytes: int) -> bool:
+        """Whether a further sequence of a study fits, when what nobody looks at has gone."""
+        self._make_room(num_bytes)
+        return self.num_bytes + num_bytes <= self._max_bytes
+
+    def _make_room(self, num_bytes: int = 0) -> None:
+        """Close what nobody looks at, the oldest first, while memory, with so many bytes more, or number is exceeded.
+
+        Sequences that no browser reads at present go before whole cases: they can be fetched again.
+        """
+        while self.num_bytes + num_bytes >= self._max_bytes:
+            read = [(at_s, one) for one in self._all() if (at_s := one.case.resampled.read_last()) is not None]
+            if not read:
+                break
+            min(read, key=lambda pair: pair[0])[1].case.resampled.forget_one()
         now_s = self._clock()
-        for case_id, entry in list(self._entries.items()):
-            if self.num_bytes < self._max_bytes and len(self._entries) <= MAX_OPEN:
+        with self._lock:
+            entries = list(self._entries.items())
+        for case_id, entry in entries:
+            if self.num_bytes + num_bytes < self._max_bytes and len(self._entries) <= MAX_OPEN:
                 return
             if now_s - entry.touched_at_s >= WATCHED_S or len(self._entries) > MAX_OPEN:
                 self._close(case_id, entry)
@@ -255,6 +277,7 @@ class CaseStore(Runs):
             if self._entries.get(case_id) is not entry:
                 return
             del self._entries[case_id]
+            entry.case.resampled.close()
             added = entry.case.added()
             if added:
                 self._added[case_id] = added

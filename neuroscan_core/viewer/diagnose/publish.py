@@ -62,6 +62,7 @@ class CasePublisher:
         if not self._has_volume:
             self._folder.write_volume(reading.volume, has_millimetres=reading.has_millimetres)
             self._has_volume = True
+            self._write_sources(case, reading)
         for one in case.results:
             if one.card.name in self._written:
                 continue
@@ -70,6 +71,16 @@ class CasePublisher:
                 has_millimetres=reading.has_millimetres, warnings=one.notes,
             )  # fmt: skip
             self._written.add(one.card.name)
+
+    def _write_sources(self, case: CaseFile, reading: Reading) -> None:
+        """The series of a study, each as it is and as the models see it."""
+        if case.gathered is None or reading.study is None:
+            return
+        for name, source in case.gathered.study.items():
+            self._folder.write_source(
+                name, source.require_volume(), is_reference=name == case.gathered.reference,
+                shown_kji=reading.study.channel(name),
+            )  # fmt: skip
 
     def _write_case(self, case: CaseFile, state: str, *, reason: str = "") -> None:
         reading, verdict = case.reading, case.verdict
