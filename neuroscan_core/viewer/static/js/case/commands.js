@@ -20,7 +20,8 @@ export function commandsOf(view) {
     if (preset === "custom") {
       state.set({ preset });
     } else {
-      state.set({ preset, window: preset === "auto" ? { ...feed.meta.window } : presetsOf(sampled(feed), feed.meta.scale)[/** @type {"soft"|"wide"} */ (preset)] });
+      const { voxels } = state;
+      state.set({ preset, window: preset === "auto" ? { ...voxels.window } : presetsOf(sampled(voxels, feed.size), voxels.scale)[/** @type {"soft"|"wide"} */ (preset)] });
     }
   };
 
@@ -62,8 +63,10 @@ export function commandsOf(view) {
       state.set({ showProbability: Boolean(hasThem) && !state.showProbability });
       state.changed("overlay");
     },
+    showSequence: (/** @type {string} */ name) => view.sequences.choose(name),
+    stepSequence: (/** @type {number} */ by) => view.sequences.step(by),
     showSegmentation: (/** @type {string} */ sid) => state.set(state.first ? { second: sid, compare: "side", showProbability: false } : { first: sid }),
-    savePicture: () => savePicture(view.stage.visiblePictures(), feed.caseId),
+    savePicture: () => savePicture(view.stage.visiblePictures(), feed.caseId, view.sequences.shown),
     help: () => view.help(),
     toggleSide: () => view.root.classList.toggle("case-side-open"),
   };
@@ -132,7 +135,7 @@ function diameterOf(view, region, values) {
   return found ? { arrival: region.slice, ...found } : null;
 }
 
-function sampled(feed) {
-  const slices = feed.slices.filter(Boolean);
-  return addToHistogram(slices, Math.max(1, Math.ceil((slices.length * feed.size) / SAMPLES)));
+function sampled(voxels, size) {
+  const slices = voxels.loaded.filter(Boolean);
+  return addToHistogram(slices, Math.max(1, Math.ceil((slices.length * size) / SAMPLES)));
 }

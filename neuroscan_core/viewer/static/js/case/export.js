@@ -8,9 +8,9 @@ const NOTE_HEIGHT = 22;
 /**
  * Save the shown planes, as they lie on the page, as one picture.
  * @param {{canvas: HTMLCanvasElement, snapshot: () => HTMLCanvasElement}[]} views
- * @param {string} caseId
+ * @param {string} caseId @param {string} sequence written below; empty for none
  */
-export async function savePicture(views, caseId) {
+export async function savePicture(views, caseId, sequence) {
   if (views.length === 0) {
     return;
   }
@@ -29,7 +29,7 @@ export async function savePicture(views, caseId) {
   }
   context.fillStyle = "#d8e0e8";
   context.font = `${12 * ratio}px system-ui, sans-serif`;
-  context.fillText(t("case.picture_note"), GAP * ratio, canvas.height - 7 * ratio);
+  context.fillText([sequence, t("case.picture_note")].filter(Boolean).join(". "), GAP * ratio, canvas.height - 7 * ratio);
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   saveFile({ name: `neuroscan-${caseId.slice(0, 9)}.png`, blob: /** @type {Blob} */ (blob) });
 }

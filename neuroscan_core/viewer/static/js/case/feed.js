@@ -1,16 +1,16 @@
 /**
  * What the browser holds of one case: its description, slices, masks and probabilities, growing while they arrive.
  *
- * Fires `meta`, `slices` (detail: arrival numbers), `masks` (detail: {sid}), `probabilities` (detail: {sid}),
- * `connection` (detail: state) and `failed` (detail: Error). Draws nothing.
+ * Fires `meta`, `slices` (detail: arrival numbers), `sequence` (detail: {slices, reason}, of a series of a study that is
+ * not shown first), `masks` (detail: {sid}), `probabilities` (detail: {sid}), `connection` (detail: state) and `failed`
+ * (detail: Error). Draws nothing.
  */
 
 import { getBuffer, getJson, openEvents } from "../api.js";
 import { arrange } from "./stack.js";
-import { readMasks, readProbabilities, readSlices, readWaiting } from "./wire.js";
+import { Slices } from "./slices.js";
+import { readMasks, readProbabilities, readWaiting } from "./wire.js";
 
-const BATCH_BYTES = 6 << 20;
-const NUM_PARALLEL = 2; // a browser opens six connections to a server; the event stream and masks need theirs
 const LEAST_PAUSE_MS = 120; // between two readings of the description of a case that changes all the time
 const RETRY_MS = 1500;
 const AGAIN_MS = 1000; // when the server is still computing
@@ -25,23 +25,38 @@ export class CaseFeed extends EventTarget {
     this.caseId = caseId;
     this.path = `api/cases/${encodeURIComponent(caseId)}`;
     this.meta = /** @type {any} */ (null);
-    this.slices = /** @type {(Uint16Array|undefined)[]} */ ([]);
-    this.numLoaded = 0;
-    this.newest = -1; // arrival number of the last slice that came
     this.layers = /** @type {Map<string, Layer>} */ (new Map());
     this.stack = arrange({ positions_mm: [], orientation: [1, 0, 0, 0, 1, 0], spacing_mm: [1, 1] });
     this.stackVersion = 0;
-    this.epoch = 0; // answers to what was asked in an earlier one are thrown away
-    this.wanted = -1; // arrival number that should come first
     this._wantedLayers = new Set();
     this._asked = new Set();
-    this._running = 0;
-    this._isPaused = false;
     this._abort = new AbortController();
     this._timers = new Set();
     this._events = null;
     this._reading = null;
     this._isStale = false;
+    this.reference = new Slices(`${this.path}/slices`, "", this._owner());
+    this.first = this.reference; // whose slices are loaded before those of others
+    this._sequences = /** @type {Map<string, Slices>} */ (new Map());
+  }
+
+  /** Slices of the reference, by arrival number: there is something to draw once there is one. */
+  get slices() {
+    return this.reference.loaded;
+  }
+
+  get numLoaded() {
+    return this.reference.numLoaded;
+  }
+
+  /** Arrival number of the last slice that came. */
+  get newest() {
+    return this.reference.newest;
+  }
+
+  /** Arrival number that should come first; nothing is asked for yet. @param {number} arrival */
+  set wanted(arrival) {
+    this.reference.wanted = this.first.wanted = arrival;
   }
 
   /** Read the case for the first time and listen for changes. Rejects with what the server said. */
@@ -76,7 +91,7 @@ export class CaseFeed extends EventTarget {
   }
 
   get isComplete() {
-    return this.numLoaded >= (this.meta?.num_slices ?? 0);
+    return this.reference.isComplete;
   }
 
   /** Read the description of the case again, e.g. after something was asked of the server. */
@@ -88,7 +103,8 @@ export class CaseFeed extends EventTarget {
   /** Slices around this one come first. @param {number} arrival */
   want(arrival) {
     this.wanted = arrival;
-    this._pump();
+    this.first.pump();
+    this.reference.pump();
   }
 
   /** Masks of these segmentations are kept up to date. @param {(string|null|undefined)[]} sids */
@@ -179,99 +195,91 @@ export class CaseFeed extends EventTarget {
       this.stack = arrange(meta);
       this.stackVersion += 1;
     }
+    this._describe();
     this.dispatchEvent(new CustomEvent("meta"));
-    this._isPaused = false;
-    this._pump();
+    this.first.resume();
+    this.reference.resume();
     this._updateLayers();
   }
 
   /** The server made this case anew, or stores its voxels on another scale: nothing that was read before holds. */
   _forget() {
-    this.slices = [];
-    this.numLoaded = 0;
-    this.newest = -1;
-    this.epoch += 1;
+    [this.reference, ...this._sequences.values()].forEach((slices) => slices.forget());
     this.layers.clear();
     this._asked.clear();
   }
 
-  _pump() {
-    // Until there is a first picture nothing else may be in its way.
-    while (!this.isClosed && !this._isPaused && this.meta && this._running < (this.numLoaded === 0 ? 1 : NUM_PARALLEL)) {
-      const range = this._nextRange();
-      if (!range) {
-        return;
-      }
-      this._running += 1;
-      this._loadSlices(...range)
-        .catch((reason) => this._pause(reason))
-        .finally(() => {
-          this._running -= 1;
-          this._pump();
-        });
+  /** Where the voxels of a sequence of a study come from; what is shown first is the reference. @param {string} name */
+  sequence(name) {
+    if (name === this.reference.name || !this.meta.sources?.some((/** @type {any} */ one) => one.name === name)) {
+      return this.reference;
     }
+    let slices = this._sequences.get(name);
+    if (!slices) {
+      slices = new Slices(`${this.path}/sequences/${encodeURIComponent(name)}/slices`, name, this._owner());
+      this._sequences.set(name, slices);
+      this._describe();
+    }
+    return slices;
   }
 
-  /** The next stretch of arrival numbers that is neither here nor asked for; the first of all is one slice alone. */
-  _nextRange() {
-    const total = this.meta.num_slices;
-    const isMissing = (/** @type {number} */ n) => n >= 0 && n < total && !this.slices[n] && !this._asked.has(n);
-    const around = Math.min(Math.max(this.wanted, 0), Math.max(total - 1, 0));
-    let from = -1;
-    for (let away = 0; away < total && from < 0; away++) {
-      from = isMissing(around + away) ? around + away : isMissing(around - away) ? around - away : -1;
-    }
-    if (from < 0 || this.size === 0) {
-      return null;
-    }
-    const most = this.numLoaded === 0 ? 1 : Math.max(1, Math.floor(BATCH_BYTES / (2 * this.size)));
-    let count = 1;
-    while (count < most && isMissing(from + count)) {
-      count += 1;
-    }
-    while (count < most && isMissing(from - 1)) {
-      from -= 1;
-      count += 1;
-    }
-    return /** @type {[number, number]} */ ([from, count]);
+  /** Load a sequence before everything else. @param {Slices} slices */
+  putFirst(slices) {
+    this.first = slices;
+    slices.wanted = this.reference.wanted;
+    slices.resume();
   }
 
-  async _loadSlices(from, count) {
-    const range = Array.from({ length: count }, (_, n) => from + n);
-    range.forEach((n) => this._asked.add(n));
-    try {
-      const epoch = this.epoch;
-      const loaded = readSlices(await getBuffer(`${this.path}/slices?from=${from}&count=${count}`, this._options), this.size);
-      if (epoch !== this.epoch) {
-        return;
-      }
-      if (loaded.length === 0) {
-        this._pause(null); // announced, but being fetched by the server itself
-        return;
-      }
-      loaded.forEach((voxels, n) => {
-        this.numLoaded += this.slices[from + n] ? 0 : 1;
-        this.slices[from + n] = voxels;
-      });
-      this.newest = Math.max(this.newest, from + loaded.length - 1);
-      this._updateLayers();
-      this.dispatchEvent(new CustomEvent("slices", { detail: range.slice(0, loaded.length) }));
-    } finally {
-      range.forEach((n) => this._asked.delete(n));
-    }
-  }
-
-  /** Wait before slices are asked for again. @param {any} reason null where nothing is wrong */
-  _pause(reason) {
-    this._isPaused = true;
-    const goOn = () => {
-      this._isPaused = false;
-      this._pump();
+  /** @returns {import("./slices.js").Owner} */
+  _owner() {
+    return {
+      size: () => this.size,
+      total: () => this.meta?.num_slices ?? 0,
+      mayLoad: (slices) => !this.isClosed && Boolean(this.meta)
+        && (slices === this.first || (slices === this.reference && this.first.isResting)),
+      signal: this._abort.signal,
+      later: (call, ms) => this._later(call, ms),
+      came: (slices, arrivals) => this._came(slices, arrivals),
+      rested: (slices) => slices !== this.reference && this.reference.pump(),
+      failed: (slices, reason, again) => this._failed(slices, reason, again),
     };
-    if (reason) {
-      this._fail(reason, goOn);
-    } else {
-      this._later(goOn, AGAIN_MS);
+  }
+
+  _came(slices, arrivals) {
+    if (slices !== this.reference) {
+      if (arrivals.length > 0 && !slices.isDescribed) {
+        this.refresh().catch((reason) => this._fail(reason)); // the server knows by now how they are stored
+      }
+      this.dispatchEvent(new CustomEvent("sequence", { detail: { slices } }));
+    } else if (arrivals.length > 0) {
+      this._updateLayers();
+      this.dispatchEvent(new CustomEvent("slices", { detail: arrivals }));
+    }
+  }
+
+  _failed(slices, reason, again) {
+    if (slices === this.reference) {
+      this._fail(reason, again);
+    } else if (!this.isClosed && reason.name !== "AbortError") {
+      this.dispatchEvent(new CustomEvent("sequence", { detail: { slices, reason } }));
+      if (!reason.status || reason.status >= 500) {
+        this._later(again, RETRY_MS);
+      }
+    }
+  }
+
+  /** Scales and windows, as far as the server knows them; what is another series by now is read anew. */
+  _describe() {
+    const { meta, reference } = this;
+    reference.name = meta.sources?.find((/** @type {any} */ one) => one.is_shown)?.name ?? "";
+    reference.describe(meta);
+    for (const one of meta.sources ?? []) {
+      const slices = this._sequences.get(one.name);
+      if (slices && slices.revision !== one.pixels_revision) {
+        slices.forget();
+        slices.revision = one.pixels_revision;
+      }
+      slices?.describe(one);
     }
   }
 

@@ -27,6 +27,7 @@ export function shortcuts() {
     { keys: ["Enter"], text: t("case.keys.point") },
     { keys: ["Delete", "Esc"], text: t("case.keys.delete") },
     { keys: ["a", "s", "e"], text: t("case.keys.windows") },
+    { keys: ["q", "Q"], text: t("case.keys.sequence") },
     { keys: ["o", "[", "]"], text: t("case.keys.overlay") },
     { keys: ["f"], text: t("case.keys.style") },
     { keys: ["b"], text: t("case.keys.probability") },
@@ -39,7 +40,8 @@ export function shortcuts() {
 /**
  * @param {import("./state.js").ViewState} state
  * @param {{viewOf: (plane: string) => any, setPreset: (name: string) => void, setTool: (tool: string) => void, jump: () => void,
- *   enlarge: (plane: string) => void, cycleStyle: () => void, toggleProbability: () => void}} commands
+ *   enlarge: (plane: string) => void, cycleStyle: () => void, toggleProbability: () => void,
+ *   stepSequence: (by: number) => void}} commands
  * @returns {() => void} stops listening
  */
 export function listenToCaseKeys(state, commands) {
@@ -79,6 +81,7 @@ function lettersOf(state, commands) {
     c: () => commands.setTool("crosshair"), w: () => commands.setTool("window"), p: () => commands.setTool("pan"),
     z: () => commands.setTool("zoom"), m: () => commands.setTool("measure"),
     a: () => commands.setPreset("auto"), s: () => commands.setPreset("soft"), e: () => commands.setPreset("wide"),
+    q: () => commands.stepSequence(1), Q: () => commands.stepSequence(-1),
     o: () => state.setOverlay({ visible: !state.overlay.visible }), "[": () => opacity(-0.1), "]": () => opacity(0.1),
     f: () => commands.cycleStyle(), b: () => commands.toggleProbability(), j: () => commands.jump(),
     n: () => state.set({ follow: !state.follow }), v: () => state.set({ showCrosshair: !state.showCrosshair }),

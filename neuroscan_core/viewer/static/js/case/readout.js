@@ -58,7 +58,7 @@ export class Readout {
 /** @param {import("./state.js").ViewState} state @param {number[]} voxel */
 function describe(state, voxel) {
   const at = voxel.map(Math.round);
-  const { feed, grid } = state;
+  const { feed, grid, voxels: shown } = state;
   const isInside = at.every((n, axis) => n >= 0 && n < grid.counts[axis]);
   const position = patientOf(grid, /** @type {any} */ (voxel));
   const [x, y, z] = position.map((mm) => formatNumber(mm, 1));
@@ -66,13 +66,16 @@ function describe(state, voxel) {
     ? t("case.readout.pixel", { x: at[0], y: at[1] })
     : t("case.readout.position", { x, y, z });
   const arrival = isInside ? feed.stack.order[at[2]] : -1;
-  const voxels = arrival >= 0 ? feed.slices[arrival] : undefined;
+  const voxels = arrival >= 0 ? shown.loaded[arrival] : undefined;
   if (!voxels) {
     return { where, value: t("case.readout.nothing"), region: "" };
   }
   const place = at[1] * feed.meta.columns + at[0];
-  const { slope, intercept } = feed.meta.scale;
-  const value = t("case.readout.value", { value: formatNumber(voxels[place] * slope + intercept) });
+  const { slope, intercept } = shown.scale;
+  const number = formatNumber(voxels[place] * slope + intercept);
+  const value = feed.meta.sources?.length > 1
+    ? t("case.readout.value_of", { value: number, sequence: shown.name })
+    : t("case.readout.value", { value: number });
   return { where, value, region: regionAt(state, arrival, place) };
 }
 

@@ -97,8 +97,9 @@ export class SlicePicture {
   _updateBase(plane, index, place, grey) {
     const { feed, grid } = this.state;
     const { width, height } = this;
-    const cutKey = `${place},${this._loadedKey(plane, index)}`;
-    const greyKey = `${cutKey},${grey.update(this.state.window, feed.meta.scale)}`;
+    const { voxels } = this.state;
+    const cutKey = `${place},${voxels.name},${voxels.epoch},${this._loadedKey(plane, index)}`;
+    const greyKey = `${cutKey},${grey.update(this.state.window, voxels.scale)}`;
     if (greyKey === this._keys.grey) {
       return false;
     }
@@ -106,7 +107,7 @@ export class SlicePicture {
       if (this.stored.length < width * height) {
         this.stored = new Uint16Array(width * height);
       }
-      this.present = cut(feed.slices, feed.stack.order, grid.counts, plane, index, this.stored);
+      this.present = cut(voxels.loaded, feed.stack.order, grid.counts, plane, index, this.stored);
       this._keys.cut = cutKey;
     }
     this.base.resize(width, height);
@@ -118,12 +119,12 @@ export class SlicePicture {
 
   /** Changes when what the plane shows may have: one slice for their own plane, any for the others. */
   _loadedKey(plane, index) {
-    const { feed, grid } = this.state;
+    const { feed, grid, voxels } = this.state;
     if (plane.w.axis !== 2) {
-      return `n${feed.numLoaded}`;
+      return `n${voxels.numLoaded}`;
     }
     const place = plane.w.reversed ? grid.counts[2] - 1 - index : index;
-    return feed.slices[feed.stack.order[place]] ? "here" : "missing";
+    return voxels.loaded[feed.stack.order[place]] ? "here" : "missing";
   }
 
   _updateOverlay(plane, index, place) {

@@ -86,10 +86,11 @@ export class Stage {
 
   _nameSides(isPair) {
     const { state } = this;
+    const sequence = state.feed.meta.sources?.length > 1 ? state.voxels.name : "";
     for (const view of [...Object.values(this.views), ...Object.values(this.others)]) {
       const shown = isPair && state.segmentation((view.side === "second" ? state.second : state.first) ?? "");
       const letter = view.side === "second" ? t("case.compare.second") : t("case.compare.first");
-      setText(view.caption, shown ? `${letter}: ${segmentationName(shown)}` : "");
+      setText(view.caption, [sequence, shown && `${letter}: ${segmentationName(shown)}`].filter(Boolean).join(" · "));
     }
   }
 
@@ -103,7 +104,7 @@ export class Stage {
   _make(plane, side) {
     const view = new Viewport(this.state, plane, this.grey, { side, onMaximise: this.commands.enlarge });
     listenToPointers(view, {
-      onHover: this.onHover, onDouble: this.commands.enlarge, valueRange: () => this.state.feed.meta.window,
+      onHover: this.onHover, onDouble: this.commands.enlarge, valueRange: () => this.state.voxels.window,
     });
     return view;
   }

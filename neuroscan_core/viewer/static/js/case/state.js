@@ -12,6 +12,7 @@ export class ViewState extends EventTarget {
   constructor(feed) {
     super();
     this.feed = feed;
+    this.voxels = feed.reference; // slices of the sequence that is shown
     this.tool = "crosshair";
     this.layout = "main"; // main: one large and the others small; grid: all the same size; single
     this.mainPlane = "axial";

@@ -2,6 +2,7 @@
 
 import { el } from "../dom.js";
 import { t } from "../i18n.js";
+import { setRows } from "./controls.js";
 import { icon } from "./icons.js";
 import { toolName } from "./names.js";
 import { TOOLS } from "./state.js";
@@ -10,10 +11,15 @@ export class Toolbar {
   /**
    * @param {import("./state.js").ViewState} state
    * @param {{setTool: (tool: string) => void, jump: () => void, setLayout: (layout: string) => void, savePicture: () => void,
-   *   help: () => void, back: () => void, toggleSide: () => boolean}} commands
+   *   help: () => void, back: () => void, toggleSide: () => boolean, showSequence: (name: string) => void}} commands
+   * @param {import("./sequences.js").Sequences} sequences
    */
-  constructor(state, commands) {
+  constructor(state, commands, sequences) {
     this.state = state;
+    this.chosen = sequences;
+    this.sequences = el("div", { class: "case-group case-sequences", role: "group", "aria-label": t("case.sequence.group") });
+    this._makeSequence = (/** @type {string} */ name) =>
+      el("button", { type: "button", class: "button quiet", title: t("case.sequence.show", { name }), dataset: { key: name }, onClick: () => commands.showSequence(name), text: name });
     const button = (/** @type {any} */ drawing, /** @type {string} */ text, /** @type {() => void} */ onClick, props = {}) =>
       el("button", { type: "button", class: "button quiet icon-only", title: text, "aria-label": text, onClick, ...props }, icon(drawing));
     this.tools = TOOLS.map((tool) => button(tool, toolName(tool), () => commands.setTool(tool), { dataset: { tool } }));
@@ -25,7 +31,7 @@ export class Toolbar {
     this.overlay = button("layers", t("case.overlay.visible"), () => state.setOverlay({ visible: !state.overlay.visible }));
     this.jump = el("button", { type: "button", class: "button quiet", onClick: commands.jump, title: t("case.jump_hint") }, icon("target"), t("case.jump"));
     this.root = el("div", { class: "case-tools", role: "toolbar", "aria-label": t("case.tools") },
-      el("div", { class: "case-group", role: "group", "aria-label": t("case.tool.group") }, this.tools),
+      this.sequences, el("div", { class: "case-group", role: "group", "aria-label": t("case.tool.group") }, this.tools),
       el("div", { class: "case-group" }, this.overlay, button("fit", t("case.fit"), () => state.fit()), this.jump, this.follow),
       el("div", { class: "case-group", role: "group", "aria-label": t("case.layout.group") }, this.layouts),
       el("div", { class: "case-group case-group-end" },
@@ -49,6 +55,17 @@ export class Toolbar {
     this.follow.setAttribute("aria-pressed", String(state.follow));
     this.follow.hidden = !isGrowing(state.feed);
     /** @type {HTMLButtonElement} */ (this.jump).disabled = !state.first;
+    this._updateSequences();
+  }
+
+  _updateSequences() {
+    const { names, shown, pending } = this.chosen;
+    this.sequences.hidden = names.length === 0;
+    setRows(this.sequences, names, this._makeSequence);
+    for (const node of /** @type {Iterable<HTMLElement>} */ (this.sequences.children)) {
+      node.setAttribute("aria-pressed", String(node.dataset.key === shown));
+      node.setAttribute("aria-busy", String(node.dataset.key === pending?.name));
+    }
   }
 }
 

@@ -14,6 +14,7 @@ import { listenToCaseKeys, shortcuts } from "./keys.js";
 import { ModelsPanel } from "./models-panel.js";
 import { Readout } from "./readout.js";
 import { RegionsPanel } from "./regions-panel.js";
+import { Sequences } from "./sequences.js";
 import { Stage } from "./stage.js";
 import { ViewState } from "./state.js";
 import { isGrowing, Toolbar } from "./toolbar.js";
@@ -56,6 +57,7 @@ class CaseView {
     this.context = context;
     this.feed = new CaseFeed(caseId);
     this.state = new ViewState(this.feed);
+    this.sequences = new Sequences(this.state);
     this.hasStart = false; // whether the crosshair was put into the tumour to begin with
     this.startSlice = -1; // arrival number of what is shown first where there is a tumour
     this._closers = [() => this.feed.close(), () => this.state.close()];
@@ -69,6 +71,7 @@ class CaseView {
     context.setShortcuts?.(shortcuts());
     feed.addEventListener("meta", () => this._meta());
     feed.addEventListener("slices", (event) => this._slices(/** @type {CustomEvent} */ (event).detail));
+    feed.addEventListener("sequence", (event) => this._sequence(/** @type {CustomEvent} */ (event).detail));
     feed.addEventListener("masks", () => this._masks());
     feed.addEventListener("probabilities", () => state.changed("probabilities", "overlay"));
     feed.addEventListener("connection", (event) => this._connection(/** @type {CustomEvent} */ (event).detail));
@@ -102,7 +105,7 @@ class CaseView {
     const isFirst = !state.grid;
     if (isFirst) {
       state.follow = isGrowing(feed);
-      state.window = { ...meta.window };
+      state.window = { ...state.voxels.window };
     }
     if (state.stackVersionSeen !== feed.stackVersion) {
       state.stackVersionSeen = feed.stackVersion;
@@ -114,8 +117,9 @@ class CaseView {
     if (isFirst || this._mayJump) {
       this._goToStart();
     }
+    this.sequences.update();
     if (state.preset === "auto") {
-      state.window = { ...meta.window };
+      state.window = { ...state.voxels.window };
     }
     if (state.follow && !isGrowing(feed)) {
       state.follow = false;
@@ -182,6 +186,15 @@ class CaseView {
     }
   }
 
+  _sequence({ slices, reason }) {
+    if (!reason) {
+      this.sequences.came(slices);
+    } else if (this.sequences.fail(slices, reason)) {
+      announce(explain(reason).text, "assertive");
+    }
+    this.state.changed("slices");
+  }
+
   /** Go to what is newest: the slice with the newest mask where masks come, for that is what is waited for. */
   _follow() {
     const { feed, state } = this;
@@ -218,7 +231,7 @@ class CaseView {
     this.commands = commandsOf(this);
     this.readout = new Readout(state);
     this.stage = new Stage(state, this.commands, (voxel) => this.readout.setHover(voxel));
-    this.toolbar = new Toolbar(state, this.commands);
+    this.toolbar = new Toolbar(state, this.commands, this.sequences);
     this.compare = new ComparePanel(state);
     this.panels = [new RegionsPanel(state, this.commands), new DisplayPanel(state, this.commands), this.compare,
       new MeasurementsPanel(state), new ModelsPanel(state, this.commands), new FilesPanel(state, this.commands)];
@@ -258,7 +271,7 @@ class CaseView {
 
   _drawPictures(changes) {
     const { state } = this;
-    if (["meta", "grid", "layout", "mainPlane", "compare", "second"].some((name) => changes.has(name))) {
+    if (["meta", "grid", "layout", "mainPlane", "compare", "second", "voxels"].some((name) => changes.has(name))) {
       this.stage.arrange();
     }
     this.stage.draw();
@@ -292,6 +305,12 @@ class CaseView {
   _drawProgress() {
     const { meta, numLoaded } = this.feed;
     const growing = isGrowing(this.feed);
+    const other = growing ? null : this.sequences.progress;
+    if (other) {
+      this.progress.root.hidden = false;
+      this.progress.set(other.value, other.total, other.text);
+      return;
+    }
     const total = meta.num_expected ?? (growing ? null : meta.num_slices);
     this.progress.root.hidden = !growing && this.feed.isComplete;
     const text = growing ? t("case.progress.arriving", { n: meta.num_slices }) : t("case.progress.loading", { done: numLoaded, total: meta.num_slices });
@@ -301,7 +320,8 @@ class CaseView {
 
   _drawNotices() {
     const { meta } = this.feed;
-    const key = JSON.stringify([meta.reason, meta.remedy, meta.warnings, this._failure && String(this._failure), this.feed.stack.is_regular]);
+    const { failure } = this.sequences;
+    const key = JSON.stringify([meta.reason, meta.remedy, meta.warnings, this._failure && String(this._failure), failure && String(failure.reason), this.feed.stack.is_regular]);
     if (this.notices.dataset.key === key) {
       return;
     }
@@ -311,7 +331,7 @@ class CaseView {
       meta.reason && message("bad", meta.reason, { detail: meta.remedy ?? "" }),
       isIrregular && message("warn", t("case.irregular")),
       meta.warnings?.length > 0 && warnings(meta.warnings),
-      this._failure && errorMessage(this._failure),
+      this._failure && errorMessage(this._failure), failure && errorMessage(failure.reason),
     ].filter(Boolean));
   }
 
