@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from dicom_gateway.phantom_series import study_geometry, write_phantom_study
 from neuroscan_core.domain.geometry import StackGeometry
 from neuroscan_core.phantom import HeadPhantom, Weighting
 from neuroscan_core.pipeline.resample import resample
+from neuroscan_core.viewer.case_ids import series_case_id
+from tests.e2e.conftest import storescu
+from tests.e2e.node import RunningArchive, RunningNode
+from tests.e2e.test_study import MODELS, RULES, STUDY, wait_for_job
 from tests.viewer.browser.browsing import Tab
 from tests.viewer.browser.conftest import Site
 from tests.viewer.browser.opened import NATIVE, OpenCase
@@ -150,6 +155,72 @@ def test_sequences_of_a_study_are_shown_at_the_same_place_under_the_same_mask(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
     bar = page.get_by_role("toolbar").bounding_box()
     assert bar is not None and bar["height"] < 60, "the tools fit into one row"
+
+    refused_sequence_is_told(tab, study, reference)
+
+
+def refused_sequence_is_told(tab: Tab, study: Study, reference: str) -> None:
+    """As where images were purged: it is said, and what is shown stays."""
+    page, said = tab.page, "The images of the study are not kept any more."
+    tab.expect_complaint("status of 409")
+    page.route("**/sequences/T2/slices*", lambda route: route.fulfill(status=409, json={"error": said}))
+    page.reload()
+    tab.wait_for_mark("neuroscan:first-picture")
+    control(page).get_by_role("button", name="T2", exact=True).click()
+    expect(page.locator(".case-notices").get_by_text(said)).to_be_in_viewport()
+    expect_shown(page, reference)
+    tab.picture("case-sequence-refused")
+    page.unroute("**/sequences/T2/slices*")
+    control(page).get_by_role("button", name="T2", exact=True).click()
+    expect_shown(page, "T2")
+    expect(page.locator(".case-notices")).not_to_contain_text(said)
+
+
+@pytest.mark.slow
+def test_sequences_of_a_study_of_the_node_are_fetched_when_they_are_wanted(
+    open_tab: Callable[..., Tab], head: HeadPhantom, tmp_path: Path
+) -> None:
+    paths = write_phantom_study(tmp_path / "study", head, series="received")
+    (tmp_path / "node").mkdir()
+    archive = RunningArchive(tmp_path / "archive")
+    node = RunningNode(
+        tmp_path / "node", [archive.destination], rules=RULES, studies=[STUDY],
+        segmenter={"models_dir": str(MODELS), "threads": 1},
+    )  # fmt: skip
+    try:
+        node.start()
+        for weighting in Weighting:
+            storescu(node.port, paths[weighting])
+        case = series_case_id(wait_for_job(node, "delivered").series_uid)
+        tab = open_tab(f"http://127.0.0.1:{node.viewer_port}")
+        page = tab.open(f"#/case/{case}")
+        tab.wait_for_mark("neuroscan:surface")
+        meta = page.request.get(f"{tab.address}/api/cases/{case}").json()
+        states = {one["name"]: one["state"] for one in meta["sources"]}
+        (reference,) = (one["name"] for one in meta["sources"] if one["is_shown"])
+        assert states == {name: "ready" if name == reference else "kept" for name in NAMES}
+        study, opened = Study(head, reference), OpenCase(tab, case, paths[Weighting(reference)])
+        expect_shown(page, reference)
+        page.locator(f'figure[data-plane="{NATIVE}"] input').fill("60")
+        opened.click(NATIVE, 90, 110, 60)
+        expect(value_line(page)).to_have_text(re.compile(r"^Value [1-9]"))
+        where, before = page.locator(".case-where").inner_text(), opened.grey()
+        for _ in NAMES[1:]:
+            shown = control(page).locator('[aria-pressed="true"]').inner_text()
+            wanted = NAMES[(NAMES.index(shown) + 1) % len(NAMES)]
+            opened.press("q")
+            expect_shown(page, wanted)
+            assert page.locator(".case-where").inner_text() == where
+            meta = page.request.get(f"{tab.address}/api/cases/{case}").json()
+            (slope,) = (one["scale"]["slope"] for one in meta["sources"] if one["name"] == wanted)
+            # Half a level, and what is rounded to two digits for a reader; single precision in between.
+            assert value_of(page) == pytest.approx(study.value_at(wanted, opened.crosshair_mm()), abs=slope / 2 + 0.02)
+        assert np.abs(opened.grey() - before).mean() > 2, "another picture"
+        tab.picture("case-sequence-of-the-node")
+        tab.close()
+    finally:
+        node.close()
+        archive.stop()
 
 
 def test_a_case_of_one_series_has_no_control_for_sequences(tab: Tab, site: Site) -> None:

@@ -327,11 +327,12 @@ class CaseView {
     }
     this.notices.dataset.key = key;
     const isIrregular = !this.feed.stack.is_regular && this.feed.hasGrid;
+    // The list scrolls: what a person has just asked for in vain comes first.
     this.notices.replaceChildren(...[
+      this._failure && errorMessage(this._failure), failure && errorMessage(failure.reason),
       meta.reason && message("bad", meta.reason, { detail: meta.remedy ?? "" }),
       isIrregular && message("warn", t("case.irregular")),
       meta.warnings?.length > 0 && warnings(meta.warnings),
-      this._failure && errorMessage(this._failure), failure && errorMessage(failure.reason),
     ].filter(Boolean));
   }
 
