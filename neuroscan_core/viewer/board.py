@@ -97,6 +97,10 @@ class _Series:
     def __post_init__(self) -> None:
         self.case_id = series_case_id(self.uid)
 
+    @property
+    def lacks_masks(self) -> bool:
+        return len(self.masks) < self.num_slices
+
 
 class Board:
     """Thread-safe picture of the node's series, newest first.
@@ -198,14 +202,17 @@ class Board:
             return not any(series.state in ARRIVING_STATES for series in self._series.values())
 
     def undrawn(self, tried: Collection[tuple[str, int]] = ()) -> tuple[str, int] | None:
-        """UID and version of the newest series that has a result and no picture; None while others arrive."""
+        """UID and version of the newest series that has a result, but no picture or not all masks here.
+
+        None while others arrive.
+        """
         if not self.is_idle:
             return None
         with self._lock:
             lacking = (
                 (series.uid, series.version)
                 for series in reversed(self._series.values())
-                if series.state in RESULT_STATES and series.overlay is None
+                if series.state in RESULT_STATES and (series.overlay is None or series.lacks_masks)
             )
             return next((one for one in lacking if one not in tried), None)
 
@@ -223,8 +230,9 @@ class Board:
             series.volume_ml = _volume_ml(result)
             for key in result.segmentation.keys:
                 series.masks.setdefault(key, READ_BACK)
-            if pixels_ji is not None and series.overlay is None:
+            if pixels_ji is not None:
                 _draw(series, grey_levels(pixels_ji), labels_ji)
+            _let_go(series)
             self._revision += 1
 
     def overlay(self, case_id: str) -> Overlay | None:
@@ -266,10 +274,9 @@ class Board:
         series.reason = series.reason or progress.message or progress.reason
         series.opened_at_s = progress.opened_at_s or series.opened_at_s
         series.num_slices = max(series.num_slices, progress.num_slices)
-        if series.state in ENDED_STATES:
-            series.held.clear()
-            series.early_masks.clear()
-            series.held_bytes = 0
+        # The list may be quicker than the last masks: what they are drawn on stays until they are there.
+        if series.state in ENDED_STATES and not (series.state in RESULT_STATES and series.lacks_masks):
+            _let_go(series)
 
     def _apply_gateway(self, series: _Series, event: SeriesEvent) -> None:
         if isinstance(event, SeriesOpened):
@@ -332,6 +339,13 @@ def _describe(series: _Series, detail: SeriesDetail) -> None:
     series.remedy = detail.remedy or series.remedy
     if series.remedy and series.reason != series.remedy:  # the journal keeps both as one sentence
         series.reason = series.reason.removesuffix(series.remedy).rstrip()
+
+
+def _let_go(series: _Series) -> None:
+    """Nothing more is to be drawn."""
+    series.held.clear()
+    series.early_masks.clear()
+    series.held_bytes = 0
 
 
 def _volume_ml(result: SegmentationReady) -> float:

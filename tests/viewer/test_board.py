@@ -80,6 +80,20 @@ def test_picture_shows_the_slice_with_the_largest_mask() -> None:
     assert overlay is not None and np.count_nonzero(overlay.labels_ji) == 7
 
 
+def test_a_mask_is_drawn_that_comes_after_the_list_has_said_that_the_series_is_delivered() -> None:
+    board = board_after(opened(), slice_in(0), slice_in(1))
+    delivered = progress("delivered", is_open=False, num_slices=2)
+    board.merge((delivered,))
+    board.apply(mask_out(0))
+    board.merge((delivered,))
+    board.apply(mask_out(1, area=5))
+    overlay = board.overlay(CASE)
+    assert overlay is not None and np.count_nonzero(overlay.labels_ji) == 5
+    board.merge((delivered,))
+    board.apply(mask_out(1, area=9, revision=1))
+    assert board.overlay(CASE) is overlay, "once all masks were there, slices are not kept"
+
+
 def test_mask_that_overtakes_its_slice_is_counted_at_once_and_drawn_later() -> None:
     board = board_after(mask_out(0))
     assert board.overlay(CASE) is None

@@ -77,8 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace, console) -> int:  # type: ignore[no-untyped-def]  # rich is imported late
     from training.triton.server import Certificates, Listening, TritonServer
 
-    # Asked to end by a supervisor, it must take the server along.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Asked to end by a supervisor, or by Ctrl-C where a script started it deaf to that, it must take the server along.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     tls = Certificates(*arguments.tls) if arguments.tls else None
     listening = Listening(arguments.host, arguments.http_port, arguments.grpc_port, tls=tls)
     log = Path(tempfile.mkstemp(prefix="triton-", suffix=".log")[1])
