@@ -85,7 +85,7 @@ class DiagnosisStore:
 
     def __init__(self, directory: Path, *, keep_s: float, clock: Callable[[], float] = time.time) -> None:
         self._directory, self._keep_s, self._clock = directory, keep_s, clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
         self._revision = 0
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -166,9 +166,11 @@ class DiagnosisStore:
 
     def set_running(self, case_id: str) -> None:
         """The worker has begun."""
-        job = self._change(case_id, state=RUNNING)
-        if job is not None:
-            self.case_folder(case_id).write_case(title=_title(job.num_files), state=RUNNING)
+        with self._lock:
+            job = self.find(case_id)
+            if job is not None:
+                self.case_folder(case_id).write_case(title=_title(job.num_files), state=RUNNING)
+                self._change(case_id, state=RUNNING)
 
     def set_done(self, case_id: str) -> None:
         """The worker has ended well; it has written its case itself."""
@@ -176,24 +178,26 @@ class DiagnosisStore:
 
     def set_failed(self, case_id: str, reason: str, remedy: str = "") -> None:
         """The worker has not ended well."""
-        job = self._change(case_id, state=FAILED, reason=reason, remedy=remedy)
-        if job is None:
-            return
-        folder = self.case_folder(case_id)
-        case = folder.case()
-        folder.write_agents([_ended(agent) for agent in folder.agents()])
-        folder.write_case(
-            title=case.get("title", _title(job.num_files)),
-            state=FAILED,
-            modality=case.get("modality", ""),
-            description=case.get("description", ""),
-            reason=reason,
-            remedy=remedy,
-            warnings=case.get("warnings", []),
-            verdict=case.get("verdict", ""),
-            downloads=case.get("downloads", []),
-            reports=case.get("reports", []),
-        )
+        with self._lock:  # what is deleted meanwhile is not written again
+            job = self.find(case_id)
+            if job is None:
+                return
+            folder = self.case_folder(case_id)
+            case = folder.case()
+            folder.write_agents([_ended(agent) for agent in folder.agents()])
+            folder.write_case(
+                title=case.get("title", _title(job.num_files)),
+                state=FAILED,
+                modality=case.get("modality", ""),
+                description=case.get("description", ""),
+                reason=reason,
+                remedy=remedy,
+                warnings=case.get("warnings", []),
+                verdict=case.get("verdict", ""),
+                downloads=case.get("downloads", []),
+                reports=case.get("reports", []),
+            )
+            self._change(case_id, state=FAILED, reason=reason, remedy=remedy)  # at last: the case is whole by then
 
     def delete(self, case_id: str) -> None:
         """Forget a diagnosis and everything of it; one that is not there is gone already."""
