@@ -64,7 +64,8 @@ def measure(progress: Callable[[str], None] = print) -> dict[str, Any]:
         case = f"{address}/#/case/{series_case_id(uid)}"
         browser = playwright.chromium.launch(
             executable_path=_chromium(),
-            args=["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+            # Nothing is said of how to draw: Chromium takes what it takes on a machine without a graphics card.
+            args=["--no-sandbox", "--enable-unsafe-swiftshader"],
         )
         version = browser.version
         viewer = _viewer(under_test)
@@ -88,6 +89,8 @@ def measure(progress: Callable[[str], None] = print) -> dict[str, Any]:
         "slice_change_p99_ms": float(np.percentile(everything, 99)),
         "slice_change_num": len(everything),
         "slice_change_key_held_p50_ms": statistics.median(repeats_ms),
+        "slice_change_key_held_p99_ms": float(np.percentile(repeats_ms, 99)),
+        "slice_change_key_held_num": len(repeats_ms),
         "slice_change_target_ms": SLICE_TARGET_MS,
         "first_picture_p50_ms": statistics.median(first_ms),
         "first_picture_max_ms": max(first_ms),

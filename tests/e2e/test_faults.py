@@ -15,6 +15,9 @@ from tests.dcmtk import dcmtk
 from tests.e2e.conftest import PhantomSeries
 from tests.e2e.node import RunningArchive, RunningNode, wait_for
 
+# Each lies a moment beside another point, which is tried every time.
+NEIGHBOURS = {"assembly.before-record", "results.before-write", "results.after-journal", "deliver.before-send"}
+
 
 def send_until_all_are_acknowledged(node: RunningNode, series: PhantomSeries, died: list[str] | None = None) -> None:
     """A scanner's behaviour: what is not acknowledged is sent again."""
@@ -43,7 +46,10 @@ def assert_exactly_one_result(node: RunningNode, archive: RunningArchive, series
         }
 
 
-@pytest.mark.parametrize("point", crashpoints.POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param(point, marks=pytest.mark.slow if point in NEIGHBOURS else ()) for point in crashpoints.POINTS],
+)
 def test_a_process_killed_at_a_named_point_changes_nothing_in_the_end(
     point: str, node: RunningNode, archive: RunningArchive, phantom_series: Callable[[str], PhantomSeries]
 ) -> None:

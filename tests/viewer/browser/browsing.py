@@ -19,10 +19,10 @@ if TYPE_CHECKING:  # the tests that need it skip where it is not installed
 DESKTOP: ViewportSize = {"width": 1280, "height": 720}
 TABLET: ViewportSize = {"width": 820, "height": 1180}
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-# WebGL by software: machines that test have no graphics card. Without a sandbox, as containers allow none; all pages
-# are the node's own.
+# WebGL by software, but not the drawing of the page through it: machines that test have no graphics card. Without a
+# sandbox, as containers allow none; all pages are the node's own.
 ARGUMENTS = [
-    "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+    "--no-sandbox", "--enable-unsafe-swiftshader",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
