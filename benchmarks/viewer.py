@@ -7,7 +7,6 @@ The page times itself: from the key press to the drawn slice, and from opening a
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import tempfile
 import threading
@@ -20,12 +19,12 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.chromium import ARGUMENTS, chromium_path
 from benchmarks.end_to_end import SCANNER_PACE, NodeUnderTest, Processes, node, phantom_series
 from dicom_gateway.send import send_folder
 from neuroscan_core.viewer.case_ids import series_case_id
 
 NUM_OPENED = 7
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PLANES = ("axial", "sagittal", "coronal")
 STEP_MS, KEY_REPEAT_MS = 150, 33  # somebody who looks at each slice; a key that is held
 SLICE_TARGET_MS, FIRST_PICTURE_TARGET_MS = 50.0, 1000.0
@@ -35,11 +34,7 @@ def available() -> bool:
     """Whether there is a browser to measure with."""
     import importlib.util
 
-    return _chromium() is not None and importlib.util.find_spec("playwright") is not None
-
-
-def _chromium() -> str | None:
-    return next((path for path in map(shutil.which, PROGRAMS) if path), None)
+    return chromium_path() is not None and importlib.util.find_spec("playwright") is not None
 
 
 def measure(progress: Callable[[str], None] = print) -> dict[str, Any]:
@@ -63,9 +58,8 @@ def measure(progress: Callable[[str], None] = print) -> dict[str, Any]:
         address = f"http://127.0.0.1:{_viewer_port(folder)}"
         case = f"{address}/#/case/{series_case_id(uid)}"
         browser = playwright.chromium.launch(
-            executable_path=_chromium(),
-            # Nothing is said of how to draw: Chromium takes what it takes on a machine without a graphics card.
-            args=["--no-sandbox", "--enable-unsafe-swiftshader"],
+            executable_path=chromium_path(),
+            args=ARGUMENTS,
         )
         version = browser.version
         viewer = _viewer(under_test)

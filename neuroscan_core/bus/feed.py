@@ -90,9 +90,6 @@ class SeriesFeed(NumberedFeed):
         still_open = self._announce(heartbeat)
         self._check_closed(still_open)
 
-    def __enter__(self) -> SeriesFeed:
-        return self
-
 
 class MaskFeed(NumberedFeed):
     """The masks that the segmenter makes of every series, complete and in order.
@@ -147,6 +144,3 @@ class MaskFeed(NumberedFeed):
         if series is not None:
             series.is_open, series.is_settled = True, False
         return series
-
-    def __enter__(self) -> MaskFeed:
-        return self

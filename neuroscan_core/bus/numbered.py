@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from neuroscan_core.bus.sequence import SeriesSequence
 from neuroscan_core.domain.errors import BusError, RequestRefused, WireFormatError
@@ -24,6 +23,7 @@ from neuroscan_core.domain.events import (
     SeriesEvent,
     SeriesOpened,
 )
+from neuroscan_core.lifetime import Closes
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 
@@ -69,7 +69,7 @@ class _Asked:
     asked_at_s: float = field(default_factory=time.monotonic)
 
 
-class NumberedFeed(ABC):
+class NumberedFeed(Closes, ABC):
     """What all feeds share; a kind of feed says what it listens to and how it asks for missing events.
 
     One thread receives; any thread may forget, restart or close.
@@ -341,11 +341,6 @@ class NumberedFeed(ABC):
             self._is_closed = True
             self._asker.shutdown(wait=False, cancel_futures=True)
         self._subscription.close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _remember(numbers: dict[str, int], uid: str, number: int) -> None:

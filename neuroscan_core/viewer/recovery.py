@@ -6,17 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroscan_core.domain.errors import RequestRefused
-from neuroscan_core.domain.requests import GetSegmentation, ListResults, ReplaySeries
+from neuroscan_core.domain.requests import GetSegmentation, ListResults
 from neuroscan_core.domain.volume import FrameKey
 from neuroscan_core.log import get_logger
 from neuroscan_core.ports import MessageBus
 from neuroscan_core.viewer.board import Board
+from neuroscan_core.viewer.cases.fetch import replayed
 
 log = get_logger(__name__)
 
 TIMEOUT_S = 5.0
 FINDINGS_AT_ONCE = 5  # the rest of the list follows with the next steps
-SLICE_LIMIT = 16
 
 
 class Recovery:
@@ -70,17 +70,11 @@ class Recovery:
 
     def _pixels(self, uid: str, wanted: FrameKey) -> npt.NDArray[np.float32] | None:
         """One slice of a series, or of that on whose grid a study was segmented; None where it is not to be had."""
-        sequence = 0
-        while self._board.is_idle:
-            request = ReplaySeries(uid, sequence, SLICE_LIMIT)
-            replayed = self._bus.request(request, timeout_s=TIMEOUT_S)
-            for event in replayed.slices:
+        pages = replayed(self._bus, uid, timeout_s=TIMEOUT_S)
+        while self._board.is_idle and (events := next(pages, None)) is not None:
+            for event in events.slices:
                 if event.key == wanted:
                     return event.pixels_ji
-            if replayed.studies:  # a study has no slices of its own
-                uid, sequence = replayed.studies[-1].reference_source.series_instance_uid, 0
-            elif replayed.in_order:
-                sequence = replayed.in_order[-1].sequence + 1
-            else:
-                return None
+            if events.studies:  # a study has no slices of its own
+                return self._pixels(events.studies[-1].reference_source.series_instance_uid, wanted)
         return None

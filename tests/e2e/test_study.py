@@ -215,12 +215,8 @@ def test_a_missing_sequence_is_waited_for_then_said_and_a_late_one_makes_the_res
 @pytest.mark.parametrize(
     "point",
     [
-        "segmenter.mid-study",
-        *(
-            pytest.param(point, marks=pytest.mark.slow)
-            for point in (*crashpoints.STUDY_POINTS, "segmenter.before-submit", "results.after-write")
-            if point != "segmenter.mid-study"
-        ),
+        pytest.param(point, marks=() if point == "segmenter.mid-study" else pytest.mark.slow)
+        for point in (*crashpoints.STUDY_POINTS, "segmenter.before-submit", "results.after-write")
     ],
 )
 def test_a_process_killed_in_a_study_changes_nothing_in_the_end(

@@ -13,8 +13,9 @@ from neuroscan_core.domain.errors import RejectionCode
 from neuroscan_core.domain.events import SeriesRejected, StudyReady, StudySource
 from neuroscan_core.domain.requests import GetSegmentation, ReplaySeries
 from neuroscan_core.viewer.board import Board
+from neuroscan_core.viewer.cases.fetch import REPLAY_LIMIT
 from neuroscan_core.viewer.picture import grey_levels
-from neuroscan_core.viewer.recovery import SLICE_LIMIT, Recovery
+from neuroscan_core.viewer.recovery import Recovery
 from tests.viewer.cases.node import SHAPE, Node, completed, labels, mask_out, opened, result, slice_in
 
 NUM_SLICES = 20  # more than are replayed at once
@@ -86,7 +87,7 @@ class Busy:
 
 def test_a_picture_is_given_up_for_images_that_arrive_and_made_later(node: Node) -> None:
     node.whole(None, "1.1", NUM_SLICES)
-    for k in range(SLICE_LIMIT):  # the tumour is in the images that were sent last
+    for k in range(REPLAY_LIMIT):  # the tumour is in the images that were sent last
         node.results["1.1"][0].segmentation.labels_kji[k] = 0
     board, recovery = begun(node)
     Recovery(board, Busy(node, board)).step()  # type: ignore[arg-type]

@@ -218,16 +218,13 @@ class DiagnosisStore:
         now_s = self._clock()
         return [job.id for job in self.jobs() if job.expires_at_s <= now_s]
 
-    def _change(self, case_id: str, **changes: Any) -> Job | None:
-        """Change a job; None where it was deleted meanwhile."""
+    def _change(self, case_id: str, **changes: Any) -> None:
+        """Change a job, unless it was deleted meanwhile."""
         with self._lock:
-            job = self._jobs.get(case_id)
-            if job is None:
-                return None
-            job = self._jobs[case_id] = replace(job, **changes)
-            self._revision += 1
-            _write(self._folder(case_id), job)
-        return job
+            if case_id in self._jobs:
+                job = self._jobs[case_id] = replace(self._jobs[case_id], **changes)
+                self._revision += 1
+                _write(self._folder(case_id), job)
 
     def _put(self, job: Job) -> None:
         with self._lock:

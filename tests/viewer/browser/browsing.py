@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,23 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks import chromium
+
 if TYPE_CHECKING:  # the tests that need it skip where it is not installed
     from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, Response, ViewportSize
 
 DESKTOP: ViewportSize = {"width": 1280, "height": 720}
 TABLET: ViewportSize = {"width": 820, "height": 1180}
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-# WebGL by software, but not the drawing of the page through it: machines that test have no graphics card. Without a
-# sandbox, as containers allow none; all pages are the node's own.
+# Of its own accord the browser would ask other hosts than the node.
 ARGUMENTS = [
-    "--no-sandbox", "--enable-unsafe-swiftshader",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    *chromium.ARGUMENTS, "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-
-
-def chromium_path() -> str | None:
-    """The system's Chromium, or None."""
-    return next((path for path in map(shutil.which, PROGRAMS) if path), None)
 
 
 @dataclass

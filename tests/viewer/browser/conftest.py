@@ -13,12 +13,13 @@ import numpy.typing as npt
 import pydicom
 import pytest
 
+from benchmarks.chromium import chromium_path
 from dicom_gateway.phantom_series import write_phantom_series
 from neuroscan_core.phantom import HeadPhantom, Weighting, head_phantom
 from neuroscan_core.viewer.case_ids import series_case_id
 from tests.e2e.conftest import storescu
 from tests.e2e.node import RunningArchive, RunningNode
-from tests.viewer.browser.browsing import ARGUMENTS, DESKTOP, Tab, chromium_path, new_tab
+from tests.viewer.browser.browsing import ARGUMENTS, DESKTOP, Tab, new_tab
 
 PATIENCE_MS = 45_000
 PICTURES = "NEUROSCAN_SCREENSHOTS"
